@@ -1,0 +1,39 @@
+# What people call: make setup | demo | test | bench
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup peers demo test lint bench clean
+
+help:
+	@echo "make setup   .venv with holdfast and the developers' tools"
+	@echo "make demo    two hosts on this machine, one address, the master killed: see it move"
+	@echo "make test    every test (as root on Debian it installs the peers it tests against)"
+	@echo "make bench   side by side with keepalived"
+
+setup: $(VENV)/.stamp
+
+$(VENV)/.stamp: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+peers:
+	@sh tools/install-peers
+
+demo: setup
+	@$(BIN)/python -m holdfast.lab.demo
+
+lint: setup
+	@$(BIN)/ruff check src tests bench
+	@$(BIN)/mypy
+
+test: setup peers lint
+	@$(BIN)/python -m pytest
+
+bench: setup peers
+	@$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

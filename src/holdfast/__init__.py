@@ -1,0 +1,3 @@
+"""holdfast: high availability and load balancing for Linux."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Words everyone shares: time, addresses, checksums, problems, commands."""

@@ -1,0 +1,1 @@
+"""The keepalived configuration language: text to plan, with every problem told."""

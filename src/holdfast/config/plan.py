@@ -1,0 +1,81 @@
+"""The plan: what the configuration comes to, ready to be handed to the workers as bytes."""
+
+import msgspec
+
+from holdfast.base.address import VRRP_GROUP_4, VRRP_GROUP_6, Address
+from holdfast.base.command import Command
+from holdfast.base.time import Nanoseconds
+from holdfast.track.config import ScriptConfig
+from holdfast.vrrp.config import GroupConfig, InstanceConfig
+
+
+class Scheduling(msgspec.Struct, frozen=True, kw_only=True):
+    """How the kernel is to schedule one process (`vrrp_priority`, `vrrp_rt_priority` …)."""
+
+    nice: int = 0
+    rt_priority: int = 0  # 0: the ordinary class
+    rt_time_limit_us: int = 10_000
+    no_swap: bool = False
+    cpu_affinity: tuple[int, ...] = ()
+    max_auto_priority: int = 0
+    min_auto_priority_delay_us: int = 1_000_000
+
+
+class Fifo(msgspec.Struct, frozen=True, kw_only=True):
+    """A named pipe that gets a line an event, and the script that may read it."""
+
+    path: str
+    uid: int | None = None
+    gid: int | None = None
+    script: Command | None = None
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What `global_defs` and the root keywords come to, for the daemon as a whole."""
+
+    router_id: str = ""
+    instance_name: str = ""  # `instance NAME`
+    net_namespace: str = ""
+    use_pid_dir: bool = False
+    child_wait_time_ns: Nanoseconds = 5_000_000_000
+    process_names: dict[str, str] = {}  # parent, vrrp, checker, bfd → name
+    umask: int | None = None
+    vrrp_startup_delay_ns: Nanoseconds = 0
+    vrrp_delay_after_boot_ns: Nanoseconds = 0
+    group4: Address = VRRP_GROUP_4
+    group6: Address = VRRP_GROUP_6
+    log_unknown_vrids: bool = False
+    scheduling: Scheduling = Scheduling()  # of the vrrp worker
+    receive_buffer_policy: str = ""  # "", MTU, ADVERT or a number of bytes
+    receive_buffer_multiplier: int = 3
+    netlink_monitor_buffer_bytes: int = 0
+    netlink_monitor_buffer_force: bool = False
+    netlink_command_buffer_bytes: int = 0
+    netlink_command_buffer_force: bool = False
+    notify_fifo: Fifo | None = None
+    vrrp_notify_fifo: Fifo | None = None
+    fifo_write_states_on_reload: bool = False
+    json_version: int = 1
+    dump_with_instance: bool = False  # `data_use_instance`
+    state_dump_file: str = ""
+    nftables_table: str = "keepalived"
+    nftables_priority: int = -1
+    nftables_counters: bool = False
+    startup_script: Command | None = None
+    startup_script_timeout_ns: Nanoseconds = 10_000_000_000
+    shutdown_script: Command | None = None
+    shutdown_script_timeout_ns: Nanoseconds = 10_000_000_000
+    reload_check_log: str = ""
+    reload_file: str = ""
+    dynamic_interfaces: bool = False
+    allow_if_changes: bool = False
+
+
+class VrrpPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the vrrp worker and the supervisor's listeners need."""
+
+    settings: Settings = Settings()
+    instances: tuple[InstanceConfig, ...] = ()
+    groups: tuple[GroupConfig, ...] = ()
+    scripts: tuple[ScriptConfig, ...] = ()
+    garp_groups: tuple[tuple[str, ...], ...] = ()  # interfaces that share one pace of announcements

@@ -1,0 +1,1 @@
+"""Which machines run in which process; supervision, privileges, service manager."""

@@ -1,0 +1,1 @@
+"""The only folder that waits: the loop, adverts, scripts, listeners."""

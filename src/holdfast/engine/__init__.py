@@ -1,0 +1,1 @@
+"""Joins the machines and settles them: one verb, handle(event, now)."""

@@ -1,0 +1,1 @@
+"""Readers of the view: the dumps other tools know."""

@@ -1,0 +1,1 @@
+"""Hosts made on this machine in network namespaces, for demonstrations and tests."""

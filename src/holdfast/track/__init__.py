@@ -1,0 +1,1 @@
+"""Trackers: scripts and interfaces, each a verdict or a weight."""

@@ -1,0 +1,174 @@
+"""What an operator asked of one virtual router, in one unit (nanoseconds) and with every default settled."""
+
+from enum import IntEnum, StrEnum
+
+import msgspec
+
+from holdfast.base.address import Address
+from holdfast.base.command import Command
+from holdfast.base.time import SECOND, Nanoseconds
+
+OWNER = 255
+"""The priority of an address owner (RFC 9568 §5.2.4)."""
+
+RESIGN = 0
+"""The priority that says "I am leaving" (RFC 9568 §5.2.4)."""
+
+
+class Family(IntEnum):
+    """The address family of a virtual router."""
+
+    IPV4 = 4
+    IPV6 = 6
+
+
+class AuthType(IntEnum):
+    """VRRPv2 authentication, with its value on the wire (RFC 2338 §5.3.6)."""
+
+    NONE = 0
+    PASS = 1
+    AH = 2
+
+
+class OldChecksum(StrEnum):
+    """What to do about unicast VRRPv3 checksums made with 224.0.0.18 as destination."""
+
+    AUTO = "auto"  # accept them
+    ALWAYS = "always"  # accept and send them
+    NEVER = "never"  # refuse them
+
+
+class VirtualAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """An address that goes where the master is, with the options of `ip address add`."""
+
+    address: Address
+    prefix_length: int
+    interface: str | None = None  # None: the instance's own
+    scope: int = 0  # as in rtnetlink(7): 0 global, 200 site, 253 link, 254 host, 255 nowhere
+    broadcast: Address | None = None
+    label: str | None = None
+    peer: Address | None = None
+    home: bool = False
+    nodad: bool = False
+    mngtmpaddr: bool = False
+    noprefixroute: bool = False
+    autojoin: bool = False
+    preferred_lft_s: int | None = None  # None: for ever; 0: deprecated, never chosen as a source
+    no_track: bool = False
+
+
+class UnicastPeer(msgspec.Struct, frozen=True, kw_only=True):
+    """A peer that gets its own copy of each advert; TTL bounds apply to what it sends."""
+
+    address: Address
+    min_ttl: int | None = None
+    max_ttl: int | None = None
+
+
+class TrackedUse(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of a `track_…` block: which tracker, and what its verdict does here.
+
+    `kind` is interface, script, file, process or bfd. Weight 0 means FAULT while it is down (`reverse`: while up).
+    """
+
+    kind: str
+    name: str
+    weight: int = 0
+    reverse: bool = False
+
+
+class NotifyCommands(msgspec.Struct, frozen=True, kw_only=True):
+    """The scripts of an instance or group, by occasion; `directories` holds the directory for each occasion."""
+
+    master: Command | None = None
+    backup: Command | None = None
+    fault: Command | None = None
+    stop: Command | None = None
+    deleted: Command | None = None
+    any: Command | None = None  # `notify`: four arguments are appended
+    master_rx_lower_pri: Command | None = None
+    notify_deleted: bool = False  # report DELETED, not FAULT, when removed by a reload
+    directories: dict[str, str] = {}  # MASTER, BACKUP, FAULT, STOP → directory of executables
+    directory_user: tuple[int | None, int | None] = (None, None)  # uid, gid for those executables
+
+
+class AnnounceConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Gratuitous ARP and unsolicited NA: how many, how often (`garp_…`)."""
+
+    master_delay_ns: Nanoseconds = 5 * SECOND  # second burst; 0: none
+    master_repeat: int = 5
+    master_refresh_ns: Nanoseconds = 0  # 0: never
+    master_refresh_repeat: int = 1
+    lower_prio_delay_ns: Nanoseconds = 5 * SECOND
+    lower_prio_repeat: int = 5
+    garp_interval_ns: Nanoseconds = 0  # least spacing of gratuitous ARPs on one interface
+    gna_interval_ns: Nanoseconds = 0
+
+
+class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One `vrrp_instance`, every default settled."""
+
+    name: str
+    vrid: int
+    interface: str  # "" for a unicast instance without an interface
+    family: Family
+    version: int  # 2 or 3
+    priority: int = 100
+    state_master: bool = False  # `state MASTER` was written
+    starts_as_owner: bool = False  # becomes master at once (priority 255 and not `state BACKUP`)
+    adver_interval_ns: Nanoseconds = SECOND
+    addresses: tuple[VirtualAddress, ...] = ()
+    excluded: tuple[VirtualAddress, ...] = ()
+    # transport
+    unicast_peers: tuple[UnicastPeer, ...] = ()
+    source: Address | None = None  # mcast_src_ip or unicast_src_ip
+    track_source: bool = False
+    group: Address | None = None  # None when unicast
+    unicast_ttl: int | None = None
+    check_unicast_source: bool = False
+    auth_type: AuthType = AuthType.NONE
+    auth_pass: bytes = b""  # 8 bytes, zero padded
+    checksum_as_v2: bool = False
+    old_checksum: OldChecksum = OldChecksum.AUTO
+    receive_buffer_bytes: int | None = None
+    # election
+    preempt: bool = True
+    preempt_delay_ns: Nanoseconds = 0
+    start_delay_ns: Nanoseconds = 0
+    down_timer_adverts: int = 3
+    lower_prio_no_advert: bool = False
+    higher_prio_send_advert: bool = False
+    owner_ignore_adverts: bool = False
+    timer_expired_backup: int = 0  # 0: off; else the priority whose skew counts
+    strict: bool = False
+    skip_check_adv_addr: bool = False
+    accept: bool = True
+    # faults and trackers
+    dont_track_primary: bool = False
+    faults: tuple[str, ...] = ()  # reasons known from the configuration for being in FAULT for good
+    trackers: tuple[TrackedUse, ...] = ()
+    promote_secondaries: bool = False
+    # telling others
+    announce: AnnounceConfig = AnnounceConfig()
+    notify: NotifyCommands = NotifyCommands()
+    notify_priority_changes: bool = False
+
+    @property
+    def unicast(self) -> bool:
+        """Whether adverts go to named peers, not to the group."""
+        return self.group is None
+
+    @property
+    def key(self) -> str:
+        """What makes an instance the same one across a reload (the name may change)."""
+        where = self.group.hex() if self.group is not None else f"unicast {self.source.hex() if self.source else ''}"
+        peers = "" if self.group is not None else ",".join(sorted(p.address.hex() for p in self.unicast_peers)[:1])
+        return f"{self.interface}/{self.family}/{self.vrid}/{where}/{peers}"
+
+
+class GroupConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One `vrrp_sync_group`; its trackers are merged into its members when the plan is built."""
+
+    name: str
+    members: tuple[str, ...]
+    notify: NotifyCommands = NotifyCommands()
