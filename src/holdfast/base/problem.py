@@ -29,7 +29,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     def text(self) -> str:
         """`file:line:column: grade: what: cure; meanwhile`, then the line and a caret under the word."""
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        sentence = self.what + (f": {self.cure}" if self.cure else "") + (f"; {self.meanwhile}" if self.meanwhile else "")
+        cure = f": {self.cure}" if self.cure else ""
+        sentence = self.what + cure + (f"; {self.meanwhile}" if self.meanwhile else "")
         shown = f"{place}: {self.grade}: {sentence}"
         if not self.source:
             return shown

@@ -16,7 +16,7 @@ class Notice(msgspec.Struct, frozen=True, tag=True):
     """Something the vrrp worker tells the supervisor's listeners."""
 
 
-class LogLine(Notice):
+class LogLine(Notice, frozen=True):
     """A line for the log, in keepalived's words where it has them: `(VI_1) Entering MASTER STATE`."""
 
     level: Level
@@ -24,11 +24,11 @@ class LogLine(Notice):
     category: str = ""  # debug lines name the category they belong to
 
 
-class StateNotice(Notice, kw_only=True):
+class StateNotice(Notice, frozen=True, kw_only=True):
     """An instance or a sync group changed state.
 
-    `kind` is INSTANCE or GROUP; `state` MASTER, BACKUP, FAULT, STOP or DELETED; `priority` the effective one (0 for groups);
-    `quiet`: it may not notify (the first state of a reload that changed nothing).
+    `kind` is INSTANCE or GROUP; `state` MASTER, BACKUP, FAULT, STOP or DELETED; `priority` the effective one
+    (0 for groups); `quiet`: it may not notify (the first state of a reload that changed nothing).
     """
 
     kind: str
@@ -39,14 +39,14 @@ class StateNotice(Notice, kw_only=True):
     quiet: bool = False
 
 
-class LowerPriorityNotice(Notice):
+class LowerPriorityNotice(Notice, frozen=True):
     """A master heard an advert of lower rank (`notify_master_rx_lower_pri`)."""
 
     name: str
     priority: int
 
 
-class PriorityNotice(Notice):
+class PriorityNotice(Notice, frozen=True):
     """The effective priority changed; `state` is MASTER or BACKUP (`notify_priority_changes`)."""
 
     name: str
@@ -54,7 +54,7 @@ class PriorityNotice(Notice):
     priority: int
 
 
-class RunScript(Notice):
+class RunScript(Notice, frozen=True):
     """Run the tracking script `name` once."""
 
     name: str
@@ -62,12 +62,12 @@ class RunScript(Notice):
     command: Command
 
 
-class Leaving(Notice):
+class Leaving(Notice, frozen=True):
     """The vrrp worker has resigned and removed its addresses: every state is now STOP."""
 
 
 class ScriptFinished(msgspec.Struct, frozen=True, tag=True):
-    """The answer to RunScript: `status` is the exit status, or -signal; `timed_out` when it was ended for taking too long."""
+    """The answer to RunScript: `status` is the exit status, or -signal; `timed_out` when it took too long."""
 
     name: str
     run: int
