@@ -7,9 +7,180 @@ state files, FIFOs) is done there, so that no advert ever waits for it.
 
 import msgspec
 
+from holdfast.base.address import Address, Mac
 from holdfast.base.command import Command
 from holdfast.base.time import Nanoseconds
 from holdfast.vrrp.messages import Level
+
+# ---- events ---------------------------------------------------------------------------------------------------------
+
+
+class Interface(msgspec.Struct, frozen=True, kw_only=True):
+    """One network interface as the kernel has it now; `index` 0 when there is none of that name."""
+
+    name: str
+    index: int = 0
+    up: bool = False  # administratively up and running
+    mac: Mac = Mac(b"")
+    mtu: int = 0
+    multicast: bool = True
+    arp: bool = True
+    loopback: bool = False
+    addresses: tuple[Address, ...] = ()  # usable as a source: not ours, not tentative; in the kernel's order
+
+
+class EngineEvent(msgspec.Struct, frozen=True, tag=True):
+    """Something the edge tells the engine."""
+
+
+class TimersDue(EngineEvent, frozen=True):
+    """A deadline may have come. `heard`: for watched slots, when the routine advert was last heard, and how often."""
+
+    heard: dict[int, tuple[Nanoseconds, int]] = {}
+
+
+class AdvertArrived(EngineEvent, frozen=True):
+    """A packet for a slot that passed every receive check; `remarks` are worth a line in the log."""
+
+    slot: int
+    priority: int
+    source: Address
+    adver_interval_ns: Nanoseconds
+    remarks: tuple[str, ...] = ()
+
+
+class AdvertRefused(EngineEvent, frozen=True):
+    """A packet for a slot that failed a receive check."""
+
+    slot: int
+    reason: str  # the counter's name
+    text: str
+
+
+class RoutineHeard(EngineEvent, frozen=True):
+    """The answer to Unwatch: what the watch had seen since it was last asked."""
+
+    slot: int
+    at: Nanoseconds
+    count: int
+
+
+class InterfaceSeen(EngineEvent, frozen=True):
+    """An interface appeared, changed or vanished (index 0)."""
+
+    interface: Interface
+
+
+class AddressesApplied(EngineEvent, frozen=True):
+    """The kernel has confirmed the addresses of these slots."""
+
+    slots: tuple[int, ...]
+
+
+class AddressesRefused(EngineEvent, frozen=True):
+    """The kernel would not take an address; `fatal` when the slot cannot serve without it."""
+
+    slot: int
+    text: str
+    fatal: bool
+
+
+class AddressLost(EngineEvent, frozen=True):
+    """Somebody else removed an address of a master."""
+
+    slot: int
+    address: Address
+    interface: str
+
+
+class Asleep(EngineEvent, frozen=True):
+    """The machine was suspended for `span_ns`: the monotonic clock stood still meanwhile."""
+
+    span_ns: Nanoseconds
+
+
+class StopAsked(EngineEvent, frozen=True):
+    """Leave cleanly."""
+
+
+# ---- effects --------------------------------------------------------------------------------------------------------
+
+
+class EngineEffect(msgspec.Struct, frozen=True, tag=True):
+    """Something the engine asks of the edge. Adverts go first, then addresses, then everything else."""
+
+
+class SendOne(EngineEffect, frozen=True):
+    """One advert of a slot, outside its beat."""
+
+    slot: int
+    priority: int
+
+
+class SendBeat(EngineEffect, frozen=True):
+    """The regular adverts of all slots in a beat; `version` changes whenever its members do."""
+
+    beat: int
+    version: int
+
+
+class SetAddresses(EngineEffect, frozen=True):
+    """The addresses of a slot are to be on their interfaces (or off); answered by AddressesApplied when on."""
+
+    slot: int
+    present: bool
+
+
+class AnnounceAddresses(EngineEffect, frozen=True):
+    """`rounds` rounds of gratuitous ARP and unsolicited NA over all addresses of a slot."""
+
+    slot: int
+    rounds: int
+
+
+class Hush(EngineEffect, frozen=True):
+    """Drop announcements of a slot that wait for their pace."""
+
+    slot: int
+
+
+class Watch(EngineEffect, frozen=True):
+    """The packet just handed over is routine for the slot: absorb packets identical to it and only note their time."""
+
+    slot: int
+
+
+class Unwatch(EngineEffect, frozen=True):
+    """Absorb nothing for the slot any more; answered by RoutineHeard."""
+
+    slot: int
+
+
+class Configure(EngineEffect, frozen=True):
+    """A slot is new or its configuration changed: open what it needs."""
+
+    slot: int
+
+
+class Readvertise(EngineEffect, frozen=True):
+    """The priority or source address of a slot's adverts changed: make its packets anew."""
+
+    slot: int
+
+
+class Dismiss(EngineEffect, frozen=True):
+    """A slot is gone: close what only it needed."""
+
+    slot: int
+
+
+class Tell(EngineEffect, frozen=True):
+    """Hand a notice to the supervisor."""
+
+    notice: "Notice"
+
+
+# ---- notices to the supervisor --------------------------------------------------------------------------------------
 
 
 class Notice(msgspec.Struct, frozen=True, tag=True):

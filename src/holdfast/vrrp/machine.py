@@ -8,7 +8,7 @@ A virtual router is in one state at a time, and each state holds exactly the tim
         ▲  (an owner goes       ▲ ▲                          │
         │   straight to Master) │ └── a better advert ───────┘
         │                       │
-        └─ nothing leads back   Fault ◄── Faulted ── Backup, Master       Left: the daemon stops or the instance is removed
+        └─ nothing leads back   Fault ◄── Faulted ── Backup, Master       Left: daemon stopped, instance removed
 
 `step` takes the state, one event and the time, and gives the next state and what is to be done, in order. It reads no
 clock and touches nothing. Two things that hold for the router but change by themselves are passed in as its *standing*:
@@ -17,10 +17,10 @@ the effective priority (trackers sway it) and the primary address of the interfa
 Three rules beyond the RFC:
 
 - *Stalls.* A timer handled much later than it ran out says that this process, or the whole machine, was not running.
-  A backup then restarts its timer once and listens; a master that was silent so long that a peer may have taken over
-  steps back and listens for an interval before it goes on.
-- *Rivals.* A master that hears an advert of lower rank answers at once and tells the neighbours again (RFC 9568 does the
-  first; keepalived both).
+  A backup then restarts its timer once and listens; a master silent for so long that a peer may have taken over steps
+  back and listens for an interval before it goes on.
+- *Rivals.* A master that hears an advert of lower rank answers at once and tells the neighbours again (RFC 9568 does
+  the first; keepalived both).
 - *Sync groups.* A member whose timer runs out while its group holds it back remembers that it wants to be master; the
   group takes all members along at once.
 """
@@ -187,7 +187,7 @@ def step(config: InstanceConfig, standing: Standing, state: State, event: Event,
 
 
 def become_master(config: InstanceConfig, standing: Standing, now: Nanoseconds, cause: str) -> Step:
-    """Advert, addresses, and (once the kernel has them) the neighbours: a peer yields before the neighbours hear of us."""
+    """Advert, addresses, then (once the kernel has them) the neighbours: the peer yields before they hear of us."""
     return Master(now + config.adver_interval_ns), (
         SendAdvert(standing.priority),
         WantAddresses(True),
@@ -280,7 +280,7 @@ def _listen(config: InstanceConfig, standing: Standing, state: Backup, late: Nan
     """The timer ran out while we were not running: who was master meanwhile, we cannot know; listen once more."""
     wait = master_down_interval(config, standing.priority, state.master_adver_interval_ns)
     return msgspec.structs.replace(state, master_down_at=now + wait, listening=True), (
-        Note(Level.WARNING, f"was not running for about {span_text(late)}; listening for {span_text(wait)} before acting"),
+        Note(Level.WARNING, f"was not running for about {span_text(late)}; listening for {span_text(wait)} first"),
     )
 
 
@@ -307,7 +307,8 @@ def _step_back(config: InstanceConfig, standing: Standing, silent: Nanoseconds, 
     """A peer has had time to become master: give up the addresses, listen for one interval, then go on."""
     interval = config.adver_interval_ns
     wait = interval + skew_time(config, standing.priority, interval)
-    cause = f"was not running for about {span_text(silent)}: another may have taken over; listening for {span_text(wait)}"
+    frozen = f"was not running for about {span_text(silent)}"
+    cause = f"{frozen}: another may have taken over; listening for {span_text(wait)}"
     return Backup(now + wait, interval, listening=True), (
         Silence(),
         WantAddresses(False),
@@ -344,9 +345,8 @@ def _master_advert(config: InstanceConfig, standing: Standing, state: Any, event
     ):
         return _yield(config, standing, state, event, now)
     if event.source == primary:
-        return state, (
-            Note(Level.WARNING, f"our own address {text(event.source)} sent an advert of our VRID: a loop, or a copy of us"),
-        )
+        echo = f"our own address {text(event.source)} sent an advert of our VRID: a loop, or a copy of us"
+        return state, (Note(Level.WARNING, echo),)
     answer = () if config.lower_prio_no_advert else (SendAdvert(standing.priority),)
     announce = () if config.strict or not config.announce.lower_prio_repeat else (Announce("rival"),)
     return (restarted if answer else state), (*answer, *announce, RivalHeard(event.source, event.priority))

@@ -1,8 +1,8 @@
 """Instances that change state together (`vrrp_sync_group`).
 
 To MASTER: a member whose timer runs out waits until every other member is master or wants to be; then all go at once.
-To BACKUP: when one member leaves MASTER, all do. To FAULT: one member in FAULT takes all along; they return together when
-none of them has a reason of its own any more.
+To BACKUP: when one member leaves MASTER, all do. To FAULT: one member in FAULT takes all along; they return together
+when none of them has a reason of its own any more.
 """
 
 import msgspec

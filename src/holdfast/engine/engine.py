@@ -1,0 +1,729 @@
+"""Joins the machines, settles them, one verb: `handle(event, now)` gives the effects, in order.
+
+The engine is pure like the machines it holds: no socket, clock, file or log. What it adds to them:
+
+- *Timers* lie in one heap and are checked lazily: a deadline that moved later costs nothing until the old one is due.
+- *Routine* is not stepped. A master's regular adverts leave by beat (`beats.py`); a backup's identical adverts are
+  absorbed by the edge (`Watch`), and only when its timer comes due are they asked for (`TimersDue.heard`).
+- *Trackers, interfaces and groups* are derived: faults, effective priority and group orders are computed afresh from
+  the interface table and the verdicts, and fed back until nothing changes, within a bound.
+"""
+
+from collections.abc import Callable, Iterable
+from heapq import heappop, heappush
+from typing import Any
+
+import msgspec
+
+from holdfast.base.address import Address, text
+from holdfast.base.time import MILLISECOND, Nanoseconds, span_text
+from holdfast.config.plan import VrrpPlan
+from holdfast.engine.beats import Beats
+from holdfast.engine.messages import (
+    AddressesApplied,
+    AddressesRefused,
+    AddressLost,
+    AdvertArrived,
+    AdvertRefused,
+    AnnounceAddresses,
+    Asleep,
+    Configure,
+    EngineEffect,
+    EngineEvent,
+    Hush,
+    Interface,
+    InterfaceSeen,
+    LogLine,
+    LowerPriorityNotice,
+    Notice,
+    PriorityNotice,
+    Readvertise,
+    RoutineHeard,
+    RunScript,
+    ScriptFinished,
+    SendBeat,
+    SendOne,
+    SetAddresses,
+    StateNotice,
+    StopAsked,
+    Tell,
+    TimersDue,
+    Unwatch,
+    Watch,
+)
+from holdfast.engine.slot import ScriptSlot, Slot
+from holdfast.track import machine as script_machine
+from holdfast.track.messages import StartRun, VerdictChanged
+from holdfast.vrrp import announce, sync_group
+from holdfast.vrrp.config import RESIGN, Family, GroupConfig, InstanceConfig
+from holdfast.vrrp.machine import (
+    Backup,
+    Fault,
+    Initialize,
+    Left,
+    Master,
+    Standing,
+    fresh_backup,
+    heard_again,
+    is_routine,
+    master_down_interval,
+    role_of,
+    step,
+)
+from holdfast.vrrp.messages import (
+    AddressesReady,
+    AdvertReceived,
+    Announce,
+    Event,
+    FaultCleared,
+    Faulted,
+    Level,
+    Note,
+    RivalHeard,
+    Role,
+    SendAdvert,
+    Silence,
+    Slept,
+    Startup,
+    StateChanged,
+    TimerDue,
+    WantAddresses,
+    Withdrawn,
+)
+from holdfast.vrrp.priority import effective_priority, failed_trackers, undecided_trackers
+
+LATE: Nanoseconds = 50 * MILLISECOND
+"""A beat handled later than this is not routine: its members are stepped one by one."""
+
+SETTLE_BOUND = 8
+"""Rounds within which sync groups must agree; more would be a mistake of ours."""
+
+EMPTY: dict[int, tuple[Nanoseconds, int]] = {}
+
+
+class Engine:
+    """All virtual routers and trackers of one plan."""
+
+    def __init__(self, plan: VrrpPlan, now: Nanoseconds, boot_age_ns: Nanoseconds = 0) -> None:
+        self.plan = plan
+        self.slots: dict[int, Slot] = {}
+        self.beats = Beats()
+        self.scripts: dict[str, ScriptSlot] = {}
+        self.interfaces: dict[str, Interface] = {}
+        self.verdicts: dict[tuple[str, str], bool | None] = {}
+        self.groups: dict[str, GroupConfig] = {}
+        self.members: dict[str, tuple[Slot, ...]] = {}
+        self.group_roles: dict[str, Role] = {}
+        self.leaving = False
+        self.number = 0
+        self._heap: list[tuple[Nanoseconds, int, Slot | ScriptSlot]] = []
+        self._ticket = 0
+        self._due: list[Slot | ScriptSlot] = []
+        self._effects: list[EngineEffect] = []
+        self._left_master: dict[str, str] = {}  # group → member that has just left MASTER
+        self._touched: set[str] = set()  # groups to settle
+        settings = plan.settings
+        self.hold_until = now + max(
+            settings.vrrp_startup_delay_ns, settings.vrrp_delay_after_boot_ns - boot_age_ns, 0
+        )
+        self._handlers: dict[type[Any], Callable[[Any, Nanoseconds], None]] = {
+            TimersDue: self._timers_due,
+            AdvertArrived: self._advert_arrived,
+            AdvertRefused: self._advert_refused,
+            RoutineHeard: self._routine_heard,
+            InterfaceSeen: self._interface_seen,
+            AddressesApplied: self._addresses_applied,
+            AddressesRefused: self._addresses_refused,
+            AddressLost: self._address_lost,
+            ScriptFinished: self._script_finished,
+            Asleep: self._asleep,
+            StopAsked: self._stop_asked,
+        }
+
+    # ---- the verb ---------------------------------------------------------------------------------------------------
+
+    def handle(self, event: EngineEvent | ScriptFinished, now: Nanoseconds) -> list[EngineEffect]:
+        """What is to be done about `event`, in order; the engine has already taken it in."""
+        self._effects = []
+        self._handlers[event.__class__](event, now)
+        if self._touched:
+            self.settle(now)
+        return self._effects
+
+    def begin(self, interfaces: Iterable[Interface], now: Nanoseconds) -> list[EngineEffect]:
+        """Take in the interfaces as they are and start every instance and script of the plan."""
+        self._effects = []
+        for interface in interfaces:
+            self.interfaces[interface.name] = interface
+            self.verdicts["interface", interface.name] = interface.up
+        for script in self.plan.scripts:
+            self.add_script(script_machine.start(script, now), script)
+        for config in self.plan.instances:
+            self.add_slot(config, now)
+        self.form_groups()
+        for slot in list(self.slots.values()):
+            self.reconsider(slot, now)
+        if self._touched:
+            self.settle(now)
+        return self._effects
+
+    def take(self) -> list[EngineEffect]:
+        """The effects gathered by calls other than handle (a reload)."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def tell(self, notice: Notice) -> None:
+        """Say something to the supervisor."""
+        self._effects.append(Tell(notice))
+
+    def emit(self, effect: EngineEffect) -> None:
+        """Ask something of the edge."""
+        self._effects.append(effect)
+
+    # ---- timers -----------------------------------------------------------------------------------------------------
+
+    def deadline(self) -> Nanoseconds | None:
+        """When `take_due` and TimersDue are wanted next; None when nothing waits."""
+        beat_at = self.beats.next_at
+        if not self._heap:
+            return beat_at
+        timer_at = self._heap[0][0]
+        return timer_at if beat_at is None or timer_at < beat_at else beat_at
+
+    def take_due(self, now: Nanoseconds) -> list[int]:
+        """The watched slots among those whose time has come: TimersDue is to say when each was last heard."""
+        heap = self._heap
+        watched = []
+        while heap and heap[0][0] <= now:
+            at, _, timed = heappop(heap)
+            if timed.timer_at != at:
+                continue  # moved since
+            timed.timer_at = None
+            self._due.append(timed)
+            if isinstance(timed, Slot) and timed.watched:
+                watched.append(timed.number)
+        return watched
+
+    def set_timer(self, timed: Slot | ScriptSlot, at: Nanoseconds | None) -> None:
+        """Wake for `timed` at `at`, or before; a later deadline leaves the earlier entry, which then moves it on."""
+        if at is None or (timed.timer_at is not None and timed.timer_at <= at):
+            return
+        timed.timer_at = at
+        self._ticket += 1
+        heappush(self._heap, (at, self._ticket, timed))
+
+    def _slot_deadline(self, slot: Slot) -> Nanoseconds | None:
+        state = slot.state
+        at: Nanoseconds | None = None
+        if isinstance(state, Backup):
+            at = state.master_down_at
+        elif isinstance(state, Initialize):
+            at = max(slot.start_at, self.hold_until)
+        if slot.announcements is not announce.QUIET:
+            due_at = slot.announcements.due_at()
+            if due_at is not None and (at is None or due_at < at):
+                at = due_at
+        return at
+
+    def _timers_due(self, event: TimersDue, now: Nanoseconds) -> None:
+        beats = self.beats.due(now)
+        for beat in beats:
+            if now - beat.next_at < LATE:
+                self._effects.append(SendBeat(beat.number, beat.version))
+            else:
+                for number in list(beat.slots):
+                    slot = self.slots[number]
+                    slot.state = Master(beat.next_at)
+                    self._step(slot, TimerDue(), now)
+        if beats:
+            self.beats.advance(beats, now)
+        due, self._due = self._due, []
+        for timed in due:
+            if isinstance(timed, ScriptSlot):
+                self._script_due(timed, now)
+            else:
+                self._slot_due(timed, event.heard.get(timed.number), now)
+
+    def _slot_due(self, slot: Slot, heard: tuple[Nanoseconds, int] | None, now: Nanoseconds) -> None:
+        if slot.number not in self.slots:
+            return
+        state = slot.state
+        if heard is not None:
+            self._take_heard(slot, heard[0], heard[1])
+            state = slot.state
+        if isinstance(state, Backup):
+            if now >= state.master_down_at:
+                self._step(slot, TimerDue(), now)
+        elif isinstance(state, Initialize):
+            self.reconsider(slot, now)
+        if slot.announcements is not announce.QUIET:
+            slot.announcements, rounds = announce.due(slot.config.announce, slot.announcements, now)
+            if rounds:
+                self._effects.append(AnnounceAddresses(slot.number, rounds))
+        self.set_timer(slot, self._slot_deadline(slot))
+
+    def _take_heard(self, slot: Slot, at: Nanoseconds, count: int) -> None:
+        """The watch saw the routine advert `count` more times, last at `at`."""
+        if count:
+            slot.count("advert_rcvd", count)
+        if at and isinstance(slot.state, Backup):
+            after = heard_again(slot.config, slot.standing, slot.state, at)
+            if after.master_down_at > slot.state.master_down_at:
+                slot.state = after
+
+    # ---- stepping one router ----------------------------------------------------------------------------------------
+
+    def _step(self, slot: Slot, event: Event, now: Nanoseconds) -> None:
+        before = slot.state
+        if isinstance(before, Master):
+            adver_at = self.beats.adver_at(slot.number)
+            if adver_at is not None and adver_at != before.adver_at:
+                before = Master(adver_at)
+        after, effects = step(slot.config, slot.standing, before, event, now)
+        slot.state = after
+        if after is not before and isinstance(after, Master):
+            self._join_beat(slot, after, before)
+        elif isinstance(before, Master) and not isinstance(after, Master):
+            slot.count("advert_sent", self.beats.leave(slot.number))
+        for effect in effects:
+            self._effect(slot, effect, now)
+        if slot.group is not None:
+            self._touched.add(slot.group)
+        self.set_timer(slot, self._slot_deadline(slot))
+
+    def _join_beat(self, slot: Slot, after: Master, before: Any) -> None:
+        if isinstance(before, Master):
+            if after.adver_at == before.adver_at:
+                return
+            slot.count("advert_sent", self.beats.sent(slot.number))
+        self.beats.join(slot.number, slot.config.adver_interval_ns, after.adver_at)
+
+    def _effect(self, slot: Slot, effect: Any, now: Nanoseconds) -> None:
+        kind = effect.__class__
+        if kind is SendAdvert:
+            slot.count("advert_sent")
+            if effect.priority == RESIGN:
+                slot.count("pri_zero_sent")
+            self._effects.append(SendOne(slot.number, effect.priority))
+        elif kind is WantAddresses:
+            self._effects.append(SetAddresses(slot.number, effect.present))
+        elif kind is StateChanged:
+            self._state_changed(slot, effect, now)
+        elif kind is Announce:
+            slot.announcements, rounds = announce.begin(slot.config.announce, slot.announcements, effect.reason, now)
+            if rounds:
+                self._effects.append(AnnounceAddresses(slot.number, rounds))
+        elif kind is Silence:
+            if slot.announcements is not announce.QUIET:
+                slot.announcements = announce.QUIET
+            self._effects.append(Hush(slot.number))
+        elif kind is RivalHeard:
+            self._rival(slot, effect)
+        elif kind is Note:
+            self.tell(LogLine(effect.level, f"({slot.config.name}) {effect.text}"))
+        else:
+            raise AssertionError(f"no way to carry out {effect!r}")
+
+    def _state_changed(self, slot: Slot, effect: StateChanged, now: Nanoseconds) -> None:
+        was, slot.role = slot.role, effect.role
+        slot.since, slot.cause = now, effect.cause
+        if effect.role is Role.MASTER:
+            slot.count("become_master")
+        elif was is Role.MASTER:
+            slot.count("release_master")
+            if slot.group is not None and effect.role is Role.BACKUP:
+                self._left_master.setdefault(slot.group, slot.config.name)
+        if slot.watched:
+            slot.watched = False
+            self._effects.append(Unwatch(slot.number))
+        self.tell(
+            StateNotice(
+                kind="INSTANCE",
+                name=slot.config.name,
+                state=effect.role.name,
+                priority=slot.standing.priority,
+                cause=effect.cause,
+            )
+        )
+
+    def _rival(self, slot: Slot, effect: RivalHeard) -> None:
+        slot.count("rival_adverts")
+        line = (
+            f"({slot.config.name}) Received advert from {text(effect.source)} with lower priority {effect.priority}, "
+            f"ours {slot.standing.priority}: it is master too; answering and telling the neighbours again"
+        )
+        self.tell(LogLine(Level.WARNING, line, "rival"))
+        self.tell(LowerPriorityNotice(slot.config.name, slot.standing.priority))
+        if slot.group is not None:  # the switches may have learnt the rival for every address of the group
+            for other in self.members.get(slot.group, ()):
+                if other is not slot and other.role is Role.MASTER and other.config.announce.lower_prio_repeat:
+                    rounds = other.config.announce.lower_prio_repeat
+                    self._effects.append(AnnounceAddresses(other.number, rounds))
+
+    # ---- adverts ----------------------------------------------------------------------------------------------------
+
+    def _advert_arrived(self, event: AdvertArrived, now: Nanoseconds) -> None:
+        slot = self.slots.get(event.slot)
+        if slot is None or isinstance(slot.state, Initialize):
+            return
+        slot.count("advert_rcvd")
+        if event.priority == RESIGN:
+            slot.count("pri_zero_rcvd")
+        for remark in event.remarks:
+            self.tell(LogLine(Level.WARNING, f"({slot.config.name}) {remark}", "remark"))
+        received = AdvertReceived(event.priority, event.source, event.adver_interval_ns)
+        self._log_master(slot, received)
+        self._step(slot, received, now)
+        if is_routine(slot.config, slot.standing, slot.state, received):
+            slot.watched = True
+            self._effects.append(Watch(slot.number))
+
+    def _log_master(self, slot: Slot, received: AdvertReceived) -> None:
+        state = slot.state
+        if isinstance(state, Backup) and received.priority == RESIGN:
+            line = f"({slot.config.name}) Backup received priority 0 advertisement from {text(received.source)}"
+            self.tell(LogLine(Level.INFO, line))
+
+    def _advert_refused(self, event: AdvertRefused, now: Nanoseconds) -> None:
+        slot = self.slots.get(event.slot)
+        if slot is None or isinstance(slot.state, Initialize):
+            return
+        slot.count(event.reason)
+        self.tell(LogLine(Level.WARNING, f"({slot.config.name}) {event.text}", event.reason))
+
+    def _routine_heard(self, event: RoutineHeard, now: Nanoseconds) -> None:
+        slot = self.slots.get(event.slot)
+        if slot is not None:
+            self._take_heard(slot, event.at, event.count)
+
+    # ---- interfaces, addresses, trackers ----------------------------------------------------------------------------
+
+    def _interface_seen(self, event: InterfaceSeen, now: Nanoseconds) -> None:
+        seen = event.interface
+        before = self.interfaces.get(seen.name)
+        if before == seen:
+            return
+        self.interfaces[seen.name] = seen
+        self.verdicts["interface", seen.name] = seen.up
+        if (before.up if before else False) != seen.up:
+            what = "up" if seen.up else "down" if seen.index else "gone"
+            self.tell(LogLine(Level.INFO, f"Netlink reports {seen.name} {what}"))
+        for slot in list(self.slots.values()):
+            if not self.uses(slot.config, seen.name):
+                continue
+            if before is None or before.index != seen.index or before.mac != seen.mac:
+                self._effects.append(Configure(slot.number))
+            self.reconsider(slot, now)
+            if slot.role is Role.MASTER and before is not None and seen.up and before.index != seen.index:
+                self._effects.append(SetAddresses(slot.number, True))
+
+    @staticmethod
+    def uses(config: InstanceConfig, interface: str) -> bool:
+        """Whether the instance depends on that interface in any way."""
+        return (
+            config.interface == interface
+            or any(address.interface == interface for address in (*config.addresses, *config.excluded))
+            or any(use.kind == "interface" and use.name == interface for use in config.trackers)
+        )
+
+    def primary_address(self, config: InstanceConfig) -> Address | None:
+        """The source of an instance's adverts: the configured one, else the interface's first (IPv6: link-local)."""
+        interface = self.interfaces.get(config.interface)
+        if config.source is not None:
+            if config.track_source and (interface is None or config.source not in interface.addresses):
+                return None
+            return config.source
+        if interface is None:
+            return None
+        virtual = {address.address for address in (*config.addresses, *config.excluded)}
+        for address in interface.addresses:
+            if address in virtual:
+                continue
+            if config.family == Family.IPV4 and len(address) == 4:
+                return address
+            if config.family == Family.IPV6 and len(address) == 16 and address[0] == 0xFE and address[1] & 0xC0 == 0x80:
+                return address
+        return None
+
+    def _own_faults(self, slot: Slot) -> list[str]:
+        config = slot.config
+        faults = list(config.faults)
+        if slot.refused:
+            faults.append(slot.refused)
+        if config.interface and not config.dont_track_primary:
+            faults += self._interface_faults(config.interface)
+        for name in {address.interface for address in (*config.addresses, *config.excluded)}:
+            if name is not None and name != config.interface:
+                faults += self._interface_faults(name)
+        if slot.standing.primary is None and not faults:
+            family = "IPv4" if config.family == Family.IPV4 else "IPv6 link-local"
+            faults.append(
+                f"source address {text(config.source)} is not on {config.interface}"
+                if config.source is not None
+                else f"no {family} address on {config.interface}"
+            )
+        return faults + failed_trackers(config.trackers, self.verdicts)
+
+    def _interface_faults(self, name: str) -> list[str]:
+        interface = self.interfaces.get(name)
+        if interface is None or interface.index == 0:
+            return [f"interface {name} does not exist"]
+        return [] if interface.up else [f"interface {name} is down"]
+
+    def reconsider(self, slot: Slot, now: Nanoseconds) -> None:
+        """Derive priority, source and faults of a slot afresh, and step its machine where they changed."""
+        self._set_standing(slot, now)
+        own = self._own_faults(slot)
+        undecided = undecided_trackers(slot.config.trackers, self.verdicts)
+        slot.faults = tuple(own)
+        faults = own or self._group_faults(slot)
+        state = slot.state
+        if isinstance(state, Left):
+            return
+        if isinstance(state, Initialize):
+            if faults and (own or not undecided):
+                self._step(slot, Faulted(faults[0]), now)
+            elif undecided or self._group_undecided(slot) or now < max(slot.start_at, self.hold_until):
+                waiting = f"waiting for the first result of {', '.join(undecided)}" if undecided else "start delay"
+                slot.cause = waiting
+                if not undecided:
+                    self.set_timer(slot, max(slot.start_at, self.hold_until))
+            else:
+                self._step(slot, Startup(), now)
+        elif faults and not isinstance(state, Fault):
+            self._step(slot, Faulted(faults[0]), now)
+        elif not faults and isinstance(state, Fault) and not undecided:
+            self._step(slot, FaultCleared(f"no longer: {state.cause}"), now)
+        elif isinstance(state, Fault) and faults and state.cause not in faults:
+            self._step(slot, Faulted(faults[0]), now)
+            slot.cause = faults[0]
+        if slot.group is not None:
+            self._touched.add(slot.group)
+
+    def _set_standing(self, slot: Slot, now: Nanoseconds) -> None:
+        config = slot.config
+        was = slot.standing
+        priority = effective_priority(config, self.verdicts)
+        primary = self.primary_address(config)
+        if priority == was.priority and primary == was.primary:
+            return
+        slot.standing = Standing(priority, primary, was.may_lead)
+        self._effects.append(Readvertise(slot.number))
+        if priority != was.priority and not isinstance(slot.state, Initialize):
+            line = f"({config.name}) Changing effective priority from {was.priority} to {priority}"
+            self.tell(LogLine(Level.INFO, line))
+            if config.notify_priority_changes and slot.role in (Role.MASTER, Role.BACKUP):
+                self.tell(PriorityNotice(config.name, slot.role.name, priority))
+        state = slot.state
+        if slot.watched and isinstance(state, Backup):
+            same = AdvertReceived(state.master_priority, state.master or Address(b""), state.master_adver_interval_ns)
+            if not is_routine(config, slot.standing, state, same):
+                slot.watched = False
+                self._effects.append(Unwatch(slot.number))
+
+    def _addresses_applied(self, event: AddressesApplied, now: Nanoseconds) -> None:
+        ready = AddressesReady()
+        for number in event.slots:
+            slot = self.slots.get(number)
+            if slot is not None and slot.role is Role.MASTER:
+                self._step(slot, ready, now)
+
+    def _addresses_refused(self, event: AddressesRefused, now: Nanoseconds) -> None:
+        slot = self.slots.get(event.slot)
+        if slot is None:
+            return
+        slot.count("kernel_refusals")
+        self.tell(LogLine(Level.ERROR, f"({slot.config.name}) {event.text}"))
+        if event.fatal and not slot.refused:
+            slot.refused = event.text
+            self.reconsider(slot, now)
+
+    def _address_lost(self, event: AddressLost, now: Nanoseconds) -> None:
+        slot = self.slots.get(event.slot)
+        if slot is None or slot.role is not Role.MASTER:
+            return
+        slot.count("addresses_put_back")
+        line = (
+            f"({slot.config.name}) {text(event.address)} was removed from {event.interface} by somebody else; "
+            f"putting it back (see who: `ip monitor address`, NetworkManager, networkd)"
+        )
+        self.tell(LogLine(Level.WARNING, line))
+        self._effects.append(SetAddresses(slot.number, True))
+
+    # ---- scripts ----------------------------------------------------------------------------------------------------
+
+    def add_script(self, state: script_machine.ScriptState, config: Any) -> None:
+        """Take a tracking script into the plan, in the state given."""
+        timed = ScriptSlot(config, state)
+        self.scripts[config.name] = timed
+        self.verdicts["script", config.name] = state.up
+        self.set_timer(timed, state.next_at)
+
+    def _script_due(self, timed: ScriptSlot, now: Nanoseconds) -> None:
+        if self.scripts.get(timed.config.name) is not timed or self.leaving:
+            return
+        timed.state, effects = script_machine.timer_due(timed.config, timed.state, now)
+        for effect in effects:
+            if isinstance(effect, StartRun):
+                self.tell(RunScript(timed.config.name, effect.run, timed.config.command))
+            else:
+                line = f"VRRP_Script({timed.config.name}) is still running; skipping one run"
+                self.tell(LogLine(Level.WARNING, line, "skipped"))
+        self.set_timer(timed, timed.state.next_at)
+
+    def _script_finished(self, event: ScriptFinished, now: Nanoseconds) -> None:
+        timed = self.scripts.get(event.name)
+        if timed is None:
+            return
+        ok = event.status == 0 and not event.timed_out
+        if event.timed_out:
+            detail = f"timed out after {span_text(event.spent_ns)}"
+        elif event.status < 0:
+            detail = f"ended by signal {-event.status}"
+        else:
+            detail = f"exited with {event.status}"
+        if event.output and not ok:
+            detail += f": {event.output}"
+        timed.state, effects = script_machine.finished(timed.config, timed.state, event.run, detail, ok, now)
+        for effect in effects:
+            if isinstance(effect, VerdictChanged):
+                self._verdict(timed, effect, now)
+
+    def _verdict(self, timed: ScriptSlot, effect: VerdictChanged, now: Nanoseconds) -> None:
+        name = timed.config.name
+        self.verdicts["script", name] = effect.up
+        word = "succeeded" if effect.up else f"failed ({effect.detail})"
+        self.tell(LogLine(Level.INFO if effect.up else Level.WARNING, f"VRRP_Script({name}) {word}"))
+        for slot in list(self.slots.values()):
+            if any(use.kind == "script" and use.name == name for use in slot.config.trackers):
+                self.reconsider(slot, now)
+
+    # ---- sync groups ------------------------------------------------------------------------------------------------
+
+    def form_groups(self) -> None:
+        """Bind the slots to the plan's groups; called whenever either changed."""
+        self.groups = {group.name: group for group in self.plan.groups}
+        by_name = {slot.config.name: slot for slot in self.slots.values()}
+        self.members = {}
+        for slot in self.slots.values():
+            slot.group = None
+        for group in self.plan.groups:
+            members = tuple(by_name[name] for name in group.members if name in by_name)
+            self.members[group.name] = members
+            owners = all(m.config.starts_as_owner and m.config.priority == 255 for m in members)
+            for slot in members:
+                slot.group = group.name
+                slot.standing = msgspec.structs.replace(slot.standing, may_lead=owners or len(members) == 1)
+            self._touched.add(group.name)
+        self.group_roles = {name: role for name, role in self.group_roles.items() if name in self.groups}
+
+    def _group_faults(self, slot: Slot) -> list[str]:
+        if slot.group is None:
+            return []
+        for other in self.members.get(slot.group, ()):
+            if other is not slot and other.faults:
+                return [f"sync group {slot.group}: {other.config.name} is in FAULT ({other.faults[0]})"]
+        return []
+
+    def _group_undecided(self, slot: Slot) -> bool:
+        if slot.group is None:
+            return False
+        return any(
+            undecided_trackers(other.config.trackers, self.verdicts) for other in self.members.get(slot.group, ())
+        )
+
+    def settle(self, now: Nanoseconds) -> None:
+        """Feed the groups' consequences back until nothing changes."""
+        for _ in range(SETTLE_BOUND):
+            touched, self._touched = self._touched, set()
+            if not touched:
+                return
+            for name in touched:
+                if name in self.groups:
+                    self._settle_group(name, now)
+        assert not self._touched, f"sync groups do not settle: {sorted(self._touched)}"
+
+    def _settle_group(self, name: str, now: Nanoseconds) -> None:
+        group, slots = self.groups[name], self.members[name]
+        for slot in slots:
+            in_fault, must = isinstance(slot.state, Fault), bool(slot.faults or self._group_faults(slot))
+            if in_fault != must or isinstance(slot.state, Initialize):
+                before = slot.state
+                self.reconsider(slot, now)
+                if slot.state == before:
+                    self._touched.discard(name)
+        members = tuple(
+            sync_group.Member(
+                slot.config.name,
+                role_of(slot.state),
+                isinstance(slot.state, Backup) and slot.state.wants_master,
+                slot.faults[0] if slot.faults else "",
+            )
+            for slot in slots
+        )
+        by_name = {slot.config.name: slot for slot in slots}
+        orders = sync_group.settle(group, members, self._left_master.pop(name, ""))
+        for member, order in orders:
+            self._step(by_name[member], order, now)
+        if not orders:
+            self._touched.discard(name)
+            self._group_role(group, members)
+
+    def _group_role(self, group: GroupConfig, members: tuple[sync_group.Member, ...]) -> None:
+        role = sync_group.group_role(members)
+        if role is Role.INIT or self.group_roles.get(group.name, Role.INIT) is role or self.leaving:
+            return
+        self.group_roles[group.name] = role
+        cause = next((slot.cause for slot in self.members[group.name] if slot.role is role), "")
+        self.tell(StateNotice(kind="GROUP", name=group.name, state=role.name, priority=0, cause=cause))
+
+    # ---- coming and going -------------------------------------------------------------------------------------------
+
+    def add_slot(self, config: InstanceConfig, now: Nanoseconds) -> Slot:
+        """Take an instance into the plan; it begins when `reconsider` finds nothing against it."""
+        self.number += 1
+        slot = Slot(self.number, config, now)
+        slot.start_at = now + config.start_delay_ns
+        slot.standing = Standing(effective_priority(config, self.verdicts), self.primary_address(config))
+        self.slots[slot.number] = slot
+        self._effects.append(Configure(slot.number))
+        return slot
+
+    def drop_slot(self, slot: Slot, role: Role, cause: str, now: Nanoseconds) -> None:
+        """Withdraw an instance (role STOP or DELETED) and forget it."""
+        self._step(slot, Withdrawn(role, cause), now)
+        del self.slots[slot.number]
+        slot.timer_at = None
+        self._effects.append(Unwatch(slot.number))
+
+    def restart_timer(self, slot: Slot, now: Nanoseconds) -> None:
+        """A changed configuration: a backup waits its new full interval, a master advertises at once and goes on."""
+        state = slot.state
+        if isinstance(state, Backup):
+            if state.master is None:
+                slot.state = fresh_backup(slot.config, slot.standing, now)
+            else:
+                wait = master_down_interval(slot.config, slot.standing.priority, state.master_adver_interval_ns)
+                slot.state = msgspec.structs.replace(state, master_down_at=now + wait)
+            slot.timer_at = None
+            self.set_timer(slot, self._slot_deadline(slot))
+        elif isinstance(state, Master):
+            slot.count("advert_sent", self.beats.leave(slot.number) + 1)
+            slot.state = Master(now + slot.config.adver_interval_ns)
+            self.beats.join(slot.number, slot.config.adver_interval_ns, slot.state.adver_at)
+            self._effects.append(SendOne(slot.number, slot.standing.priority))
+
+    def _asleep(self, event: Asleep, now: Nanoseconds) -> None:
+        self.tell(LogLine(Level.WARNING, f"This machine was suspended for {span_text(event.span_ns)}; listening first"))
+        for slot in list(self.slots.values()):
+            self._step(slot, Slept(event.span_ns), now)
+
+    def _stop_asked(self, event: StopAsked, now: Nanoseconds) -> None:
+        self.leaving = True
+        for slot in list(self.slots.values()):
+            if not isinstance(slot.state, Left):
+                self._step(slot, Withdrawn(Role.STOP, "the daemon stops"), now)
+        for name in self.groups:
+            self.group_roles[name] = Role.STOP
+            self.tell(StateNotice(kind="GROUP", name=name, state="STOP", priority=0, cause="the daemon stops"))
+        self._touched.clear()

@@ -1,0 +1,112 @@
+"""Reload by difference: what is the same keeps its state, its timers and its kernel objects untouched.
+
+An instance is the same one when interface, family, VRID and transport agree (`InstanceConfig.key`); the name may change.
+"""
+
+import msgspec
+
+from holdfast.base.time import Nanoseconds
+from holdfast.config.plan import VrrpPlan
+from holdfast.engine.engine import Engine
+from holdfast.engine.messages import (
+    AnnounceAddresses,
+    Configure,
+    EngineEffect,
+    Interface,
+    LogLine,
+    Readvertise,
+    SetAddresses,
+    StateNotice,
+    Unwatch,
+)
+from holdfast.engine.slot import Slot
+from holdfast.track import machine as script_machine
+from holdfast.vrrp.config import InstanceConfig
+from holdfast.vrrp.messages import Level, Role
+
+
+def reload(engine: Engine, plan: VrrpPlan, interfaces: list[Interface], now: Nanoseconds) -> list[EngineEffect]:
+    """Bring `engine` to `plan`; the effects touch only what differs."""
+    engine.take()
+    for interface in interfaces:
+        engine.interfaces[interface.name] = interface
+        engine.verdicts["interface", interface.name] = interface.up
+    engine.plan = plan
+    _reload_scripts(engine, plan, now)
+    old = {slot.config.key: slot for slot in engine.slots.values()}
+    kept = {config.key for config in plan.instances}
+    started = changed = 0
+    for key, slot in old.items():
+        if key not in kept:
+            role = Role.DELETED if slot.config.notify.notify_deleted else Role.FAULT
+            engine.drop_slot(slot, role, "removed from the configuration", now)
+    touched: list[Slot] = []
+    for config in plan.instances:
+        slot_or_none = old.get(config.key)
+        if slot_or_none is None:
+            touched.append(engine.add_slot(config, now))
+            started += 1
+        elif slot_or_none.config != config:
+            _change(engine, slot_or_none, config, now)
+            touched.append(slot_or_none)
+            changed += 1
+    engine.form_groups()
+    for slot in touched:
+        engine.reconsider(slot, now)
+    stopped = len(old.keys() - kept)
+    same = len(plan.instances) - started - changed
+    summary = f"Reloaded: {same} unchanged, {changed} changed, {started} started, {stopped} stopped"
+    engine.tell(LogLine(Level.INFO, summary))
+    engine.settle(now)
+    return engine.take()
+
+
+def _reload_scripts(engine: Engine, plan: VrrpPlan, now: Nanoseconds) -> None:
+    """Scripts with the same command and user keep their result; the others begin anew."""
+    old = engine.scripts
+    engine.scripts = {}
+    for config in plan.scripts:
+        before = old.get(config.name)
+        if before is None or before.config.command.argv != config.command.argv or before.config.command.uid != (
+            config.command.uid
+        ):
+            engine.add_script(script_machine.start(config, now), config)
+        elif before.config == config:
+            engine.scripts[config.name] = before
+        else:
+            top = config.rise + config.fall - 1
+            counter = top if before.state.up else min(before.state.counter, config.rise - 1)
+            next_at = min(before.state.next_at, now + config.interval_ns)
+            state = msgspec.structs.replace(before.state, counter=counter, next_at=next_at)
+            engine.add_script(state, config)
+    for name in old.keys() - engine.scripts.keys():
+        engine.verdicts.pop(("script", name), None)
+
+
+def _change(engine: Engine, slot: Slot, config: InstanceConfig, now: Nanoseconds) -> None:
+    """Give `slot` its new configuration; its state stays."""
+    was, slot.config = slot.config, config
+    slot.refused = ""
+    engine.emit(Configure(slot.number))
+    if slot.watched:
+        slot.watched = False
+        engine.emit(Unwatch(slot.number))
+    timing = ("adver_interval_ns", "down_timer_adverts", "priority", "preempt", "version")
+    if any(getattr(was, name) != getattr(config, name) for name in timing):
+        engine.restart_timer(slot, now)
+    engine.emit(Readvertise(slot.number))
+    if slot.role is Role.MASTER and (was.addresses, was.excluded) != (config.addresses, config.excluded):
+        engine.emit(SetAddresses(slot.number, True))
+        if set(config.addresses + config.excluded) - set(was.addresses + was.excluded):
+            engine.emit(AnnounceAddresses(slot.number, config.announce.master_repeat))
+    if was.name != config.name:
+        cause = f"renamed from {was.name}"
+        notice = StateNotice(
+            kind="INSTANCE",
+            name=config.name,
+            state=slot.role.name,
+            priority=slot.standing.priority,
+            cause=cause,
+            quiet=True,
+        )
+        engine.tell(notice)

@@ -1,0 +1,63 @@
+"""One instance as the engine runs it: the only mutable thing in the house, owned by the engine alone."""
+
+from holdfast.base.time import Nanoseconds
+from holdfast.track.config import ScriptConfig
+from holdfast.track.machine import ScriptState
+from holdfast.vrrp.announce import QUIET, Announcements
+from holdfast.vrrp.config import InstanceConfig
+from holdfast.vrrp.machine import Initialize, Standing, State
+from holdfast.vrrp.messages import Role
+
+
+class Slot:
+    """An instance: what was asked, where it stands, its state, and what is counted."""
+
+    __slots__ = (
+        "announcements",
+        "cause",
+        "config",
+        "counters",
+        "faults",
+        "group",
+        "number",
+        "refused",
+        "role",
+        "since",
+        "standing",
+        "start_at",
+        "state",
+        "timer_at",
+        "watched",
+    )
+
+    def __init__(self, number: int, config: InstanceConfig, now: Nanoseconds) -> None:
+        self.number = number
+        self.config = config
+        self.state: State = Initialize()
+        self.role = Role.INIT
+        self.standing = Standing(config.priority)
+        self.announcements: Announcements = QUIET
+        self.timer_at: Nanoseconds | None = None  # what stands for it in the heap
+        self.start_at: Nanoseconds = now
+        self.watched = False
+        self.group: str | None = None
+        self.faults: tuple[str, ...] = ()
+        self.refused = ""  # what the kernel would not do, while that keeps the slot in FAULT
+        self.since: Nanoseconds = now
+        self.cause = "starting"
+        self.counters: dict[str, int] = {}
+
+    def count(self, name: str, by: int = 1) -> None:
+        """Add to one of the slot's counters."""
+        self.counters[name] = self.counters.get(name, 0) + by
+
+
+class ScriptSlot:
+    """A tracking script as the engine runs it."""
+
+    __slots__ = ("config", "state", "timer_at")
+
+    def __init__(self, config: ScriptConfig, state: ScriptState) -> None:
+        self.config = config
+        self.state = state
+        self.timer_at: Nanoseconds | None = None

@@ -1,0 +1,159 @@
+"""The node as an operator sees it: built from the engine, read only, in slices so that no advert waits for it."""
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from holdfast.base.address import text
+from holdfast.base.time import SECOND, Nanoseconds, span_text
+from holdfast.engine.engine import Engine
+from holdfast.engine.slot import ScriptSlot, Slot
+from holdfast.track.view import TrackerView
+from holdfast.vrrp.config import Family, VirtualAddress
+from holdfast.vrrp.machine import Backup, Initialize
+from holdfast.vrrp.messages import Role
+from holdfast.vrrp.view import GroupView, InstanceView, MasterView
+
+WallText = Callable[[Nanoseconds], str]
+"""Turns a point of the monotonic clock into ISO 8601."""
+
+COUNTERS = {
+    "adverts_sent": "advert_sent",
+    "adverts_received": "advert_rcvd",
+    "became_master": "become_master",
+    "released_master": "release_master",
+    "priority_zero_received": "pri_zero_rcvd",
+    "priority_zero_sent": "pri_zero_sent",
+    "packet_length_errors": "packet_len_err",
+    "advert_interval_errors": "advert_interval_err",
+    "ttl_errors": "ip_ttl_err",
+    "invalid_type_received": "invalid_type_rcvd",
+    "address_list_errors": "addr_list_err",
+    "invalid_auth_type": "invalid_authtype",
+    "auth_type_mismatches": "authtype_mismatch",
+    "auth_failures": "auth_failure",
+}
+"""The statistics every instance shows, under the name of the counter behind each."""
+
+
+class NodeView(msgspec.Struct, frozen=True, kw_only=True):
+    """The vrrp worker's part of `holdfast status --json`."""
+
+    instances: list[InstanceView]
+    sync_groups: list[GroupView]
+    trackers: list[TrackerView]
+
+
+def address_text(address: VirtualAddress) -> str:
+    """`192.0.2.1/24`."""
+    return f"{text(address.address)}/{address.prefix_length}"
+
+
+def statistics(engine: Engine, slot: Slot, heard: tuple[Nanoseconds, int] | None) -> dict[str, int]:
+    """All counters of a slot, the routine ones brought up to date, under their public names."""
+    counters = dict(slot.counters)
+    counters["advert_sent"] = counters.get("advert_sent", 0) + engine.beats.sent(slot.number)
+    if heard:
+        counters["advert_rcvd"] = counters.get("advert_rcvd", 0) + heard[1]
+    shown = {public: counters.pop(name, 0) for public, name in COUNTERS.items()}
+    shown.update(sorted(counters.items()))
+    return shown
+
+
+def waits_for(slot: Slot, now: Nanoseconds) -> str:
+    """What the slot waits for, in words."""
+    state = slot.state
+    if isinstance(state, Initialize):
+        return slot.cause
+    if isinstance(state, Backup):
+        if state.master is not None:
+            return f"takes over when {text(state.master)} falls silent"
+        return f"takes over in {span_text(max(state.master_down_at - now, 0))} unless a master is heard"
+    if slot.role is Role.MASTER:
+        return "stays master until one of higher rank is heard"
+    return "returns when its faults are gone" if slot.role is Role.FAULT else ""
+
+
+def instance_view(
+    engine: Engine, slot: Slot, heard: tuple[Nanoseconds, int] | None, wall: WallText, now: Nanoseconds
+) -> InstanceView:
+    """One instance as it stands at `now`."""
+    config, state, standing = slot.config, slot.state, slot.standing
+    master = None
+    if slot.role is Role.MASTER and standing.primary is not None:
+        master = MasterView(text(standing.primary), standing.priority)
+    elif isinstance(state, Backup) and state.master is not None:
+        master = MasterView(text(state.master), state.master_priority)
+    return InstanceView(
+        name=config.name,
+        state=slot.role.name,
+        vrid=config.vrid,
+        interface=config.interface,
+        family="ipv4" if config.family == Family.IPV4 else "ipv6",
+        version=config.version,
+        priority=config.priority,
+        effective_priority=standing.priority,
+        advert_interval_s=config.adver_interval_ns / SECOND,
+        master=master,
+        vips=[address_text(address) for address in config.addresses],
+        excluded_vips=[address_text(address) for address in config.excluded],
+        source=text(standing.primary) if standing.primary else None,
+        since=wall(slot.since),
+        cause=slot.cause,
+        next=waits_for(slot, now),
+        faults=list(slot.faults) or ([slot.cause] if slot.role is Role.FAULT else []),
+        held=None,
+        sync_group=slot.group,
+        statistics=statistics(engine, slot, heard),
+    )
+
+
+def script_view(timed: ScriptSlot, wall: WallText) -> TrackerView:
+    """One tracking script."""
+    state = timed.state
+    return TrackerView(
+        kind="script",
+        name=timed.config.name,
+        up=state.up,
+        weight=timed.config.weight,
+        detail=state.last_detail or "not run yet",
+        last_run=wall(state.last_at) if state.last_at else None,
+        runs=state.run,
+        running=state.running,
+    )
+
+
+def interface_views(engine: Engine) -> list[TrackerView]:
+    """The tracked interfaces."""
+    tracked = {
+        use.name for slot in engine.slots.values() for use in slot.config.trackers if use.kind == "interface"
+    }
+    views = []
+    for name in sorted(tracked):
+        interface = engine.interfaces.get(name)
+        there = interface is not None and interface.index != 0
+        up = interface is not None and interface.up
+        detail = "up" if up else "down" if there else "absent"
+        views.append(TrackerView(kind="interface", name=name, up=up, weight=0, detail=detail))
+    return views
+
+
+def node_view(
+    engine: Engine, heard: dict[int, tuple[Nanoseconds, int]], wall: WallText, now: Nanoseconds, slice_size: int = 20
+) -> Iterator[NodeView | None]:
+    """Builds the view a slice at a time: yields None between slices and the view at the end."""
+    instances = []
+    for index, slot in enumerate(list(engine.slots.values()), 1):
+        instances.append(instance_view(engine, slot, heard.get(slot.number), wall, now))
+        if index % slice_size == 0:
+            yield None
+    groups = [
+        GroupView(
+            name=name,
+            state=engine.group_roles.get(name, Role.INIT).name,
+            members=[slot.config.name for slot in engine.members[name]],
+        )
+        for name in engine.groups
+    ]
+    trackers = [script_view(timed, wall) for timed in engine.scripts.values()] + interface_views(engine)
+    yield NodeView(instances=instances, sync_groups=groups, trackers=trackers)

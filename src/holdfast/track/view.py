@@ -1,0 +1,16 @@
+"""What an operator sees of a tracker."""
+
+import msgspec
+
+
+class TrackerView(msgspec.Struct, frozen=True, kw_only=True):
+    """One tracker: `up` is null until its first verdict."""
+
+    kind: str  # script, interface
+    name: str
+    up: bool | None
+    weight: int
+    detail: str
+    last_run: str | None = None
+    runs: int = 0
+    running: bool = False
