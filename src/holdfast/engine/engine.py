@@ -19,6 +19,8 @@ from holdfast.base.address import Address, text
 from holdfast.base.time import MILLISECOND, Nanoseconds, span_text
 from holdfast.config.plan import VrrpPlan
 from holdfast.engine.beats import Beats
+from holdfast.engine.faults import depends_on, own_faults, primary_address
+from holdfast.engine.groups import Groups
 from holdfast.engine.messages import (
     AddressesApplied,
     AddressesRefused,
@@ -54,8 +56,8 @@ from holdfast.engine.messages import (
 from holdfast.engine.slot import ScriptSlot, Slot
 from holdfast.track import machine as script_machine
 from holdfast.track.messages import StartRun, VerdictChanged
-from holdfast.vrrp import announce, sync_group
-from holdfast.vrrp.config import RESIGN, Family, GroupConfig, InstanceConfig
+from holdfast.vrrp import announce
+from holdfast.vrrp.config import RESIGN, InstanceConfig
 from holdfast.vrrp.machine import (
     Backup,
     Fault,
@@ -67,7 +69,6 @@ from holdfast.vrrp.machine import (
     heard_again,
     is_routine,
     master_down_interval,
-    role_of,
     step,
 )
 from holdfast.vrrp.messages import (
@@ -90,7 +91,7 @@ from holdfast.vrrp.messages import (
     WantAddresses,
     Withdrawn,
 )
-from holdfast.vrrp.priority import effective_priority, failed_trackers, undecided_trackers
+from holdfast.vrrp.priority import effective_priority, undecided_trackers
 
 LATE: Nanoseconds = 50 * MILLISECOND
 """A beat handled later than this is not routine: its members are stepped one by one."""
@@ -111,16 +112,13 @@ class Engine:
         self.scripts: dict[str, ScriptSlot] = {}
         self.interfaces: dict[str, Interface] = {}
         self.verdicts: dict[tuple[str, str], bool | None] = {}
-        self.groups: dict[str, GroupConfig] = {}
-        self.members: dict[str, tuple[Slot, ...]] = {}
-        self.group_roles: dict[str, Role] = {}
+        self.groups = Groups()
         self.leaving = False
         self.number = 0
         self._heap: list[tuple[Nanoseconds, int, Slot | ScriptSlot]] = []
         self._ticket = 0
         self._due: list[Slot | ScriptSlot] = []
         self._effects: list[EngineEffect] = []
-        self._left_master: dict[str, str] = {}  # group → member that has just left MASTER
         self._touched: set[str] = set()  # groups to settle
         settings = plan.settings
         self.hold_until = now + max(
@@ -332,7 +330,7 @@ class Engine:
         elif was is Role.MASTER:
             slot.count("release_master")
             if slot.group is not None and effect.role is Role.BACKUP:
-                self._left_master.setdefault(slot.group, slot.config.name)
+                self.groups.left_master.setdefault(slot.group, slot.config.name)
         if slot.watched:
             slot.watched = False
             self._effects.append(Unwatch(slot.number))
@@ -355,9 +353,9 @@ class Engine:
         self.tell(LogLine(Level.WARNING, line, "rival"))
         self.tell(LowerPriorityNotice(slot.config.name, slot.standing.priority))
         if slot.group is not None:  # the switches may have learnt the rival for every address of the group
-            for other in self.members.get(slot.group, ()):
-                if other is not slot and other.role is Role.MASTER and other.config.announce.lower_prio_repeat:
-                    rounds = other.config.announce.lower_prio_repeat
+            for other in self.groups.others(slot):
+                rounds = other.config.announce.lower_prio_repeat
+                if other.role is Role.MASTER and rounds:
                     self._effects.append(AnnounceAddresses(other.number, rounds))
 
     # ---- adverts ----------------------------------------------------------------------------------------------------
@@ -409,7 +407,7 @@ class Engine:
             what = "up" if seen.up else "down" if seen.index else "gone"
             self.tell(LogLine(Level.INFO, f"Netlink reports {seen.name} {what}"))
         for slot in list(self.slots.values()):
-            if not self.uses(slot.config, seen.name):
+            if not depends_on(slot.config, seen.name):
                 continue
             if before is None or before.index != seen.index or before.mac != seen.mac:
                 self._effects.append(Configure(slot.number))
@@ -417,73 +415,20 @@ class Engine:
             if slot.role is Role.MASTER and before is not None and seen.up and before.index != seen.index:
                 self._effects.append(SetAddresses(slot.number, True))
 
-    @staticmethod
-    def uses(config: InstanceConfig, interface: str) -> bool:
-        """Whether the instance depends on that interface in any way."""
-        return (
-            config.interface == interface
-            or any(address.interface == interface for address in (*config.addresses, *config.excluded))
-            or any(use.kind == "interface" and use.name == interface for use in config.trackers)
-        )
-
-    def primary_address(self, config: InstanceConfig) -> Address | None:
-        """The source of an instance's adverts: the configured one, else the interface's first (IPv6: link-local)."""
-        interface = self.interfaces.get(config.interface)
-        if config.source is not None:
-            if config.track_source and (interface is None or config.source not in interface.addresses):
-                return None
-            return config.source
-        if interface is None:
-            return None
-        virtual = {address.address for address in (*config.addresses, *config.excluded)}
-        for address in interface.addresses:
-            if address in virtual:
-                continue
-            if config.family == Family.IPV4 and len(address) == 4:
-                return address
-            if config.family == Family.IPV6 and len(address) == 16 and address[0] == 0xFE and address[1] & 0xC0 == 0x80:
-                return address
-        return None
-
-    def _own_faults(self, slot: Slot) -> list[str]:
-        config = slot.config
-        faults = list(config.faults)
-        if slot.refused:
-            faults.append(slot.refused)
-        if config.interface and not config.dont_track_primary:
-            faults += self._interface_faults(config.interface)
-        for name in {address.interface for address in (*config.addresses, *config.excluded)}:
-            if name is not None and name != config.interface:
-                faults += self._interface_faults(name)
-        if slot.standing.primary is None and not faults:
-            family = "IPv4" if config.family == Family.IPV4 else "IPv6 link-local"
-            faults.append(
-                f"source address {text(config.source)} is not on {config.interface}"
-                if config.source is not None
-                else f"no {family} address on {config.interface}"
-            )
-        return faults + failed_trackers(config.trackers, self.verdicts)
-
-    def _interface_faults(self, name: str) -> list[str]:
-        interface = self.interfaces.get(name)
-        if interface is None or interface.index == 0:
-            return [f"interface {name} does not exist"]
-        return [] if interface.up else [f"interface {name} is down"]
-
     def reconsider(self, slot: Slot, now: Nanoseconds) -> None:
         """Derive priority, source and faults of a slot afresh, and step its machine where they changed."""
         self._set_standing(slot, now)
-        own = self._own_faults(slot)
+        own = own_faults(slot.config, slot.refused, slot.standing.primary, self.interfaces, self.verdicts)
         undecided = undecided_trackers(slot.config.trackers, self.verdicts)
-        slot.faults = tuple(own)
-        faults = own or self._group_faults(slot)
+        slot.faults = own
+        faults = own or self.groups.fault_of(slot)
         state = slot.state
         if isinstance(state, Left):
             return
         if isinstance(state, Initialize):
             if faults and (own or not undecided):
                 self._step(slot, Faulted(faults[0]), now)
-            elif undecided or self._group_undecided(slot) or now < max(slot.start_at, self.hold_until):
+            elif undecided or self.groups.undecided(slot, self.verdicts) or now < max(slot.start_at, self.hold_until):
                 waiting = f"waiting for the first result of {', '.join(undecided)}" if undecided else "start delay"
                 slot.cause = waiting
                 if not undecided:
@@ -504,7 +449,7 @@ class Engine:
         config = slot.config
         was = slot.standing
         priority = effective_priority(config, self.verdicts)
-        primary = self.primary_address(config)
+        primary = primary_address(config, self.interfaces)
         if priority == was.priority and primary == was.primary:
             return
         slot.standing = Standing(priority, primary, was.may_lead)
@@ -602,35 +547,8 @@ class Engine:
 
     def form_groups(self) -> None:
         """Bind the slots to the plan's groups; called whenever either changed."""
-        self.groups = {group.name: group for group in self.plan.groups}
-        by_name = {slot.config.name: slot for slot in self.slots.values()}
-        self.members = {}
-        for slot in self.slots.values():
-            slot.group = None
-        for group in self.plan.groups:
-            members = tuple(by_name[name] for name in group.members if name in by_name)
-            self.members[group.name] = members
-            owners = all(m.config.starts_as_owner and m.config.priority == 255 for m in members)
-            for slot in members:
-                slot.group = group.name
-                slot.standing = msgspec.structs.replace(slot.standing, may_lead=owners or len(members) == 1)
-            self._touched.add(group.name)
-        self.group_roles = {name: role for name, role in self.group_roles.items() if name in self.groups}
-
-    def _group_faults(self, slot: Slot) -> list[str]:
-        if slot.group is None:
-            return []
-        for other in self.members.get(slot.group, ()):
-            if other is not slot and other.faults:
-                return [f"sync group {slot.group}: {other.config.name} is in FAULT ({other.faults[0]})"]
-        return []
-
-    def _group_undecided(self, slot: Slot) -> bool:
-        if slot.group is None:
-            return False
-        return any(
-            undecided_trackers(other.config.trackers, self.verdicts) for other in self.members.get(slot.group, ())
-        )
+        self.groups.form(self.plan, self.slots.values())
+        self._touched |= self.groups.configs.keys()
 
     def settle(self, now: Nanoseconds) -> None:
         """Feed the groups' consequences back until nothing changes."""
@@ -638,44 +556,24 @@ class Engine:
             touched, self._touched = self._touched, set()
             if not touched:
                 return
-            for name in touched:
-                if name in self.groups:
-                    self._settle_group(name, now)
+            for name in touched & self.groups.configs.keys():
+                self._settle_group(name, now)
         assert not self._touched, f"sync groups do not settle: {sorted(self._touched)}"
 
     def _settle_group(self, name: str, now: Nanoseconds) -> None:
-        group, slots = self.groups[name], self.members[name]
-        for slot in slots:
-            in_fault, must = isinstance(slot.state, Fault), bool(slot.faults or self._group_faults(slot))
+        before = [slot.state for slot in self.groups.members[name]]
+        for slot in self.groups.members[name]:
+            in_fault, must = isinstance(slot.state, Fault), bool(slot.faults or self.groups.fault_of(slot))
             if in_fault != must or isinstance(slot.state, Initialize):
-                before = slot.state
                 self.reconsider(slot, now)
-                if slot.state == before:
-                    self._touched.discard(name)
-        members = tuple(
-            sync_group.Member(
-                slot.config.name,
-                role_of(slot.state),
-                isinstance(slot.state, Backup) and slot.state.wants_master,
-                slot.faults[0] if slot.faults else "",
-            )
-            for slot in slots
-        )
-        by_name = {slot.config.name: slot for slot in slots}
-        orders = sync_group.settle(group, members, self._left_master.pop(name, ""))
-        for member, order in orders:
-            self._step(by_name[member], order, now)
-        if not orders:
+        for slot, order in self.groups.orders(name):
+            self._step(slot, order, now)
+        if [slot.state for slot in self.groups.members[name]] == before:
             self._touched.discard(name)
-            self._group_role(group, members)
-
-    def _group_role(self, group: GroupConfig, members: tuple[sync_group.Member, ...]) -> None:
-        role = sync_group.group_role(members)
-        if role is Role.INIT or self.group_roles.get(group.name, Role.INIT) is role or self.leaving:
-            return
-        self.group_roles[group.name] = role
-        cause = next((slot.cause for slot in self.members[group.name] if slot.role is role), "")
-        self.tell(StateNotice(kind="GROUP", name=group.name, state=role.name, priority=0, cause=cause))
+            role = self.groups.role_changed(name)
+            if role is not None and not self.leaving:
+                cause = self.groups.cause(name, role)
+                self.tell(StateNotice(kind="GROUP", name=name, state=role.name, priority=0, cause=cause))
 
     # ---- coming and going -------------------------------------------------------------------------------------------
 
@@ -684,7 +582,7 @@ class Engine:
         self.number += 1
         slot = Slot(self.number, config, now)
         slot.start_at = now + config.start_delay_ns
-        slot.standing = Standing(effective_priority(config, self.verdicts), self.primary_address(config))
+        slot.standing = Standing(effective_priority(config, self.verdicts), primary_address(config, self.interfaces))
         self.slots[slot.number] = slot
         self._effects.append(Configure(slot.number))
         return slot
@@ -723,7 +621,7 @@ class Engine:
         for slot in list(self.slots.values()):
             if not isinstance(slot.state, Left):
                 self._step(slot, Withdrawn(Role.STOP, "the daemon stops"), now)
-        for name in self.groups:
-            self.group_roles[name] = Role.STOP
+        for name in self.groups.configs:
+            self.groups.roles[name] = Role.STOP
             self.tell(StateNotice(kind="GROUP", name=name, state="STOP", priority=0, cause="the daemon stops"))
         self._touched.clear()

@@ -1,6 +1,6 @@
 """Reload by difference: what is the same keeps its state, its timers and its kernel objects untouched.
 
-An instance is the same one when interface, family, VRID and transport agree (`InstanceConfig.key`); the name may change.
+An instance is the same one when interface, family, VRID and transport agree (`InstanceConfig.key`), whatever its name.
 """
 
 import msgspec

@@ -150,10 +150,10 @@ def node_view(
     groups = [
         GroupView(
             name=name,
-            state=engine.group_roles.get(name, Role.INIT).name,
-            members=[slot.config.name for slot in engine.members[name]],
+            state=engine.groups.roles.get(name, Role.INIT).name,
+            members=[slot.config.name for slot in engine.groups.members[name]],
         )
-        for name in engine.groups
+        for name in engine.groups.configs
     ]
     trackers = [script_view(timed, wall) for timed in engine.scripts.values()] + interface_views(engine)
     yield NodeView(instances=instances, sync_groups=groups, trackers=trackers)

@@ -1,0 +1,178 @@
+"""What the supervisor and a worker say to each other: messages over a socket pair, never waited for.
+
+A message is one packet of a SOCK_SEQPACKET pair: a MessagePack array of tagged structs. What does not fit at the moment
+is queued; when the queue is full, log lines are dropped (and counted), everything else is kept.
+"""
+
+import array
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from holdfast.edge.loop import Loop
+from holdfast.engine.messages import AnyNotice, LogLine, ScriptFinished
+
+PIECE = 60  # messages a packet
+BYTES_A_PACKET = 48 * 1024
+QUEUE_BOUND = 20_000
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """The worker runs the plan (after a start or a reload)."""
+
+    instances: int
+
+
+class Reply(msgspec.Struct, frozen=True, tag=True):
+    """A piece of the answer to Ask number `ask`; `last` ends it."""
+
+    ask: int
+    piece: bytes
+    last: bool
+
+
+class Ask(msgspec.Struct, frozen=True, tag=True):
+    """The supervisor asks for the worker's view; `clear` zeroes the counters afterwards."""
+
+    ask: int
+    clear: bool = False
+
+
+class Reload(msgspec.Struct, frozen=True, tag=True):
+    """A new plan lies in the memory file that comes with this message."""
+
+    size: int
+
+
+class Stop(msgspec.Struct, frozen=True, tag=True):
+    """Leave cleanly; with `keep_addresses` the addresses stay (`-V`)."""
+
+    keep_addresses: bool = False
+
+
+ToSupervisor = AnyNotice | Ready | Reply
+ToWorker = ScriptFinished | Ask | Reload | Stop
+
+
+class Channel:
+    """One end of the pair. `on_message` gets each message; `on_closed` is called once when the other end is gone."""
+
+    def __init__(
+        self,
+        end: socket.socket,
+        incoming: Any,
+        loop: Loop,
+        on_message: Callable[[Any, int | None], None],
+        on_closed: Callable[[], None],
+    ) -> None:
+        self._socket = end
+        end.setblocking(False)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        self._decoder = msgspec.msgpack.Decoder(list[incoming])
+        self._encoder = msgspec.msgpack.Encoder()
+        self._loop = loop
+        self._on_message = on_message
+        self._on_closed = on_closed
+        self._queue: deque[tuple[bytes, int | None, bool]] = deque()
+        self._pending: list[Any] = []
+        self.lost_lines = 0
+        self.closed = False
+        loop.watch(end.fileno(), self._readable)
+
+    def fileno(self) -> int:
+        """The descriptor, for passing on."""
+        return self._socket.fileno()
+
+    def put(self, message: Any) -> None:
+        """Gather a message for the next flush."""
+        self._pending.append(message)
+
+    def send(self, message: Any, fd: int | None = None) -> None:
+        """Send one message now, with a descriptor if given (closed here once it is on its way)."""
+        self.flush()
+        self._enqueue(self._encoder.encode([message]), fd, False)
+        self._drain()
+
+    def flush(self) -> None:
+        """Send what was gathered."""
+        if not self._pending:
+            return
+        gathered, self._pending = self._pending, []
+        for start in range(0, len(gathered), PIECE):
+            piece = gathered[start : start + PIECE]
+            self._encode(piece)
+        self._drain()
+
+    def _encode(self, piece: Sequence[Any]) -> None:
+        packet = self._encoder.encode(piece)
+        if len(packet) > BYTES_A_PACKET and len(piece) > 1:
+            middle = len(piece) // 2
+            self._encode(piece[:middle])
+            self._encode(piece[middle:])
+            return
+        self._enqueue(packet, None, all(isinstance(message, LogLine) for message in piece))
+
+    def _enqueue(self, packet: bytes, fd: int | None, only_log: bool) -> None:
+        if only_log and len(self._queue) >= QUEUE_BOUND:
+            self.lost_lines += 1
+            return
+        self._queue.append((packet, fd, only_log))
+
+    def _drain(self) -> None:
+        while self._queue and not self.closed:
+            packet, fd, _ = self._queue[0]
+            try:
+                if fd is None:
+                    self._socket.send(packet, socket.MSG_NOSIGNAL)
+                else:
+                    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+                    self._socket.sendmsg([packet], rights, socket.MSG_NOSIGNAL)
+                    os.close(fd)
+            except BlockingIOError:
+                self._loop.watch(self._socket.fileno(), self._drain, writable=True)
+                return
+            except OSError:
+                self._close()
+                return
+            self._queue.popleft()
+        if not self.closed:
+            self._loop.unwatch(self._socket.fileno(), writable=True)
+
+    def _readable(self) -> None:
+        for _ in range(64):
+            try:
+                packet, ancillary, _flags, _address = self._socket.recvmsg(256 * 1024, socket.CMSG_SPACE(4))
+            except BlockingIOError:
+                return
+            except OSError:
+                packet, ancillary = b"", []
+            if not packet:
+                self._close()
+                return
+            fd = None
+            for level, kind, payload in ancillary:
+                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                    fd = array.array("i", payload[:4])[0]
+            for message in self._decoder.decode(packet):
+                self._on_message(message, fd)
+            if self.closed:
+                return
+
+    def _close(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self._loop.unwatch(self._socket.fileno())
+        self._socket.close()
+        self._on_closed()
+
+    def close(self) -> None:
+        """Give the socket back without calling `on_closed`."""
+        if not self.closed:
+            self.closed = True
+            self._loop.unwatch(self._socket.fileno())
+            self._socket.close()
