@@ -218,6 +218,8 @@ def open_netlink(protocol: int, what: str) -> socket.socket:
             opened.setsockopt(socket.SOL_SOCKET, forced, _BUFFER_BYTES)
         except OSError:  # no CAP_NET_ADMIN: as much as net.core.rmem_max allows
             opened.setsockopt(socket.SOL_SOCKET, usual, _BUFFER_BYTES)
+    # the kernel answers at once; should it ever not, an error is better than a daemon that waits for ever
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 2, 0))
     return opened
 
 

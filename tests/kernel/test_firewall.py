@@ -1,0 +1,182 @@
+"""The firewall table, as nft shows it and as packets meet it."""
+
+import ctypes
+import errno
+import os
+import socket
+import subprocess
+
+import pytest
+
+from holdfast.base.address import parse
+from holdfast.kernel.errors import KernelRefused
+from holdfast.kernel.firewall import Firewall
+from tests.kernel.namespaces import Namespace, ip
+
+VIP_4, VIP_6 = parse("192.0.2.10"), parse("2001:db8::10")
+
+EXPECTED = """\
+table ip holdfast {
+	comment "holdfast"
+	set vips {
+		type ipv4_addr
+	}
+
+	chain in {
+		type filter hook input priority filter - 1; policy accept;
+		ip daddr @vips drop
+	}
+
+	chain out {
+		type filter hook output priority filter - 1; policy accept;
+		ip saddr @vips drop
+	}
+}
+table ip6 holdfast {
+	comment "holdfast"
+	set vips {
+		type ipv6_addr
+	}
+
+	chain in {
+		type filter hook input priority filter - 1; policy accept;
+		icmpv6 type 135-136 accept
+		ip6 daddr @vips drop
+	}
+
+	chain out {
+		type filter hook output priority filter - 1; policy accept;
+		icmpv6 type 135-136 accept
+		ip6 saddr @vips drop
+	}
+}
+"""
+
+
+def nft(*words: str) -> str:
+    return subprocess.run(["nft", *words], check=True, capture_output=True, text=True).stdout
+
+
+def answers(place: Namespace, target: str) -> bool:
+    """Whether a UDP datagram to `target` port 7000 is answered with "port unreachable", that is, let in and out."""
+    family = socket.AF_INET6 if ":" in target else socket.AF_INET
+    with place.entered():
+        asking = socket.socket(family, socket.SOCK_DGRAM)
+    with asking:
+        asking.settimeout(0.3)
+        asking.connect((target, 7000))
+        asking.send(b"?")
+        try:
+            asking.recv(9)
+        except ConnectionRefusedError:
+            return True
+        except TimeoutError:
+            return False
+    raise AssertionError("somebody answered")
+
+
+def test_nft_reads_what_was_meant(alone: Namespace) -> None:
+    firewall = Firewall()
+    firewall.setup()
+    assert nft("list", "ruleset") == EXPECTED
+    firewall.teardown()
+    assert nft("list", "ruleset") == ""
+    firewall.teardown()  # nothing to do is well
+    firewall.close()
+
+
+def test_name_priority_and_counters(alone: Namespace) -> None:
+    firewall = Firewall("keepalived", priority=-10, counters=True)
+    firewall.setup([VIP_4, VIP_6])
+    shown = nft("list", "ruleset")
+    assert "table ip6 keepalived" in shown
+    assert "hook input priority filter - 10" in shown
+    assert "ip daddr @vips counter packets 0 bytes 0 drop" in shown
+    assert "elements = { 192.0.2.10 }" in shown
+    assert "elements = { 2001:db8::10 }" in shown
+    firewall.close()
+
+
+def test_a_dead_runs_table_is_replaced_a_strangers_is_not(alone: Namespace) -> None:
+    dead = Firewall()
+    dead.setup([VIP_4])
+    dead.close()
+    firewall = Firewall()
+    firewall.setup()
+    assert nft("list", "ruleset") == EXPECTED
+    firewall.teardown()
+    nft("add", "table", "ip6", "holdfast")
+    with pytest.raises(KernelRefused, match="cannot make the firewall table on holdfast: file exists; delete it"):
+        firewall.setup()
+    firewall.teardown()
+    assert nft("list", "ruleset") == "table ip6 holdfast {\n}\n"
+    firewall.close()
+
+
+def test_elements_come_and_go_with_their_errnos(alone: Namespace) -> None:
+    firewall = Firewall()
+    firewall.setup()
+    add_4, delete_4 = firewall.element_messages(VIP_4)
+    add_6, delete_6 = firewall.element_messages(VIP_6)
+    assert firewall.request_batch([]) == []
+    assert firewall.request_batch([add_4, add_6]) == [0, 0]
+    assert firewall.request_batch([add_4]) == [0]  # twice is harmless
+    assert "192.0.2.10" in nft("list", "set", "ip", "holdfast", "vips")
+    assert firewall.request_batch([delete_4]) == [0]
+    assert firewall.request_batch([delete_4, delete_6, delete_6]) == [errno.ENOENT, 0, errno.ENOENT]
+    assert "elements" not in nft("list", "ruleset")
+    firewall.teardown()
+    assert firewall.request_batch([add_4]) == [errno.ENOENT]
+    firewall.close()
+
+
+def test_packets_to_the_addresses_are_dropped_while_they_are_in_the_set(pair: tuple[Namespace, Namespace]) -> None:
+    one, other = pair
+    with one.entered():
+        ip("address", "add", "2001:db8::1/64", "dev", "va", "nodad")
+    with other.entered():
+        for address in ("192.0.2.10/32", "2001:db8::10/64", "2001:db8::2/64"):
+            ip("address", "add", address, "dev", "vb")
+        firewall = Firewall()
+        firewall.setup()
+    targets = ("192.0.2.10", "2001:db8::10", "192.0.2.2", "2001:db8::2")
+    assert [answers(one, target) for target in targets] == [True, True, True, True]
+    messages = [firewall.element_messages(address) for address in (VIP_4, VIP_6)]
+    assert firewall.request_batch([add for add, _ in messages]) == [0, 0]
+    assert [answers(one, target) for target in targets] == [False, False, True, True]
+    with one.entered():  # neighbours must still find it
+        ip("neighbour", "flush", "dev", "va")
+    assert not answers(one, "2001:db8::10")
+    with one.entered():
+        assert "02:00:00:00:00:02" in ip("neighbour", "show", "2001:db8::10")
+    assert firewall.request_batch([delete for _, delete in messages]) == [0, 0]
+    assert [answers(one, target) for target in targets] == [True, True, True, True]
+    firewall.close()
+
+
+def test_packets_from_the_addresses_are_dropped(pair: tuple[Namespace, Namespace]) -> None:
+    _, other = pair
+    with other.entered():
+        ip("address", "add", "192.0.2.10/32", "dev", "vb")
+        firewall = Firewall()
+        firewall.setup([VIP_4])
+        sending = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sending.bind(("192.0.2.10", 0))
+        with pytest.raises(PermissionError):
+            sending.sendto(b"?", ("192.0.2.1", 7000))
+        sending.close()
+    firewall.close()
+
+
+def test_without_privilege_it_says_what_to_grant() -> None:
+    child = os.fork()
+    if child == 0:  # a child drops its privileges, ours stay
+        status = 1
+        try:
+            ctypes.CDLL(None).setresuid(65534, 65534, 65534)
+            Firewall("never_made").setup()
+        except KernelRefused as refused:
+            status = 0 if "grant CAP_NET_ADMIN" in str(refused) else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
