@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.base.address import parse
 from holdfast.kernel.advert_sockets import destination
-from holdfast.kernel.batches import ReceiveBatch, SendBatch, send_together
+from holdfast.kernel.batches import JoinedBatch, ReceiveBatch, SendBatch
 from holdfast.kernel.errors import KernelRefused
 from tests.kernel.namespaces import Namespace
 
@@ -87,10 +87,14 @@ def test_batches_of_one_socket_leave_together(alone: Namespace) -> None:
     nowhere = struct.pack("=H", socket.AF_INET) + struct.pack("!H4s8s", 9, bytes((198, 51, 100, 1)), b"")
     first = SendBatch(sending.fileno(), [(b"a", to(port), b""), (b"b", to(port), b"")])
     second = SendBatch(sending.fileno(), [(b"c", to(port), b""), (b"d", nowhere, b"")])
-    assert send_together([first, second]) == [[], [(1, errno.ENETUNREACH)]]
-    assert [listening.recv(9) for _ in range(3)] == [b"a", b"b", b"c"]
-    assert send_together([first]) == [[]]
-    assert send_together([]) == []
+    together = JoinedBatch([first, second])
+    for again in (b"a", b"A"):
+        assert together.send() == [(1, errno.ENETUNREACH)]  # of the second batch
+        assert [listening.recv(9) for _ in range(3)] == [again, b"b", b"c"]
+        first.payload(0)[:] = b"A"
+    assert JoinedBatch([first]).send() == []
+    with pytest.raises(AssertionError, match="batches of several sockets"):
+        JoinedBatch([first, SendBatch(listening.fileno(), [])])
 
 
 def test_a_packet_too_long_is_marked(alone: Namespace) -> None:

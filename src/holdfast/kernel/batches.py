@@ -126,30 +126,36 @@ class SendBatch:
             errno = _get_errno()
 
 
-def send_together(batches: Sequence[SendBatch]) -> list[list[tuple[int, int]]]:
-    """Send several batches of the *same* socket in one system call; the errors of each, as `SendBatch.errors`."""
-    if not batches:
-        return []
-    total = sum(batch.count for batch in batches)
-    joined = SendBatch(batches[0].fd, ())
-    joined.count = total
-    gathered = (_Mmsghdr * total)()
-    joined._headers = gathered
-    place = joined._start = ctypes.addressof(gathered)
-    joined._pointer = ctypes.c_void_p(place)
-    for batch in batches:
-        assert batch.fd == joined.fd, "batches of several sockets cannot leave together"
-        size = batch.count * _STRIDE
-        ctypes.memmove(place, batch._start, size)
-        place += size
-    if joined.send() == total:
-        return [[] for _ in batches]
-    errors: list[list[tuple[int, int]]] = []
-    first = 0
-    for batch in batches:
-        errors.append([(at - first, errno) for at, errno in joined.errors if first <= at < first + batch.count])
-        first += batch.count
-    return errors
+class JoinedBatch:
+    """Several batches of the *same* socket that leave together, again and again, in one system call.
+
+    It shares their octets: what is changed in one of them in place leaves changed.
+    """
+
+    def __init__(self, batches: Sequence[SendBatch]) -> None:
+        assert len({batch.fd for batch in batches}) == 1, "batches of several sockets cannot leave together"
+        self._parts = tuple(batches)  # keeps their memory alive
+        self._all = SendBatch(batches[0].fd, ())
+        self._all.count = sum(batch.count for batch in batches)
+        gathered = (_Mmsghdr * self._all.count)()
+        place = ctypes.addressof(gathered)
+        self._all._headers = gathered
+        self._all._start = place
+        self._all._pointer = ctypes.c_void_p(place)
+        for batch in batches:
+            ctypes.memmove(place, batch._start, batch.count * _STRIDE)
+            place += batch.count * _STRIDE
+
+    def send(self) -> list[tuple[int, int]]:
+        """Send all, never waiting: (position of the batch, errno) of each message that could not be sent."""
+        everything = self._all
+        if everything.send() == everything.count:
+            return []
+        wrong, first, position = [], 0, 0
+        for position, batch in enumerate(self._parts):
+            wrong += [(position, errno) for at, errno in everything.errors if first <= at < first + batch.count]
+            first += batch.count
+        return wrong
 
 
 class ReceiveBatch:
@@ -245,35 +251,3 @@ class ReceiveBatch:
             return _INT.unpack(told[:4])[0], bytes(told[8:12])
         told = self.control(number, 41, 50)
         return None if told is None else (_INT.unpack(told[16:20])[0], bytes(told[:16]))
-
-
-class JoinedBatch:
-    """Several batches of the *same* socket that leave together, again and again, in one system call.
-
-    It shares their octets: what is changed in one of them in place leaves changed.
-    """
-
-    def __init__(self, batches: Sequence[SendBatch]) -> None:
-        assert len({batch.fd for batch in batches}) == 1, "batches of several sockets cannot leave together"
-        self._parts = tuple(batches)  # keeps their memory alive
-        self._all = SendBatch(batches[0].fd, ())
-        self._all.count = sum(batch.count for batch in batches)
-        gathered = (_Mmsghdr * self._all.count)()
-        place = ctypes.addressof(gathered)
-        self._all._headers = gathered
-        self._all._start = place
-        self._all._pointer = ctypes.c_void_p(place)
-        for batch in batches:
-            ctypes.memmove(place, batch._start, batch.count * _STRIDE)
-            place += batch.count * _STRIDE
-
-    def send(self) -> list[tuple[int, int]]:
-        """Send all, never waiting: (position of the batch, errno) of each message that could not be sent."""
-        everything = self._all
-        if everything.send() == everything.count:
-            return []
-        wrong, first, position = [], 0, 0
-        for position, batch in enumerate(self._parts):
-            wrong += [(position, errno) for at, errno in everything.errors if first <= at < first + batch.count]
-            first += batch.count
-        return wrong
