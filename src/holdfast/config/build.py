@@ -1,0 +1,167 @@
+"""The tree to a plan. `global_defs` is applied wherever it stands; everything else in the order written."""
+
+import msgspec
+
+from holdfast.base.problem import Grade
+from holdfast.config import values
+from holdfast.config.build_global import global_settings, read_defaults, read_settings, set_up_scripts
+from holdfast.config.build_group import GroupDraft, build_group, draft_group
+from holdfast.config.build_instance import Draft, InstanceBuilder
+from holdfast.config.build_tracking import Trackers, limited, merged
+from holdfast.config.context import Context, entries
+from holdfast.config.findings import Condition, Trouble
+from holdfast.config.others import Others, read_others
+from holdfast.config.plan import VrrpPlan
+from holdfast.config.tree import Node
+from holdfast.vrrp.config import GroupConfig, InstanceConfig, TrackedUse
+
+Use = tuple[TrackedUse, Node]
+
+
+class Built(msgspec.Struct, frozen=True, kw_only=True):
+    """What a configuration comes to; problems went to the context's findings."""
+
+    plan: VrrpPlan
+    others: Others
+
+
+def build(context: Context, nodes: list[Node]) -> Built:
+    """The plan of a tree."""
+    settings_lines = global_settings(context, nodes)
+    context.dynamic_interfaces = "dynamic_interfaces" in settings_lines
+    set_up_scripts(context, settings_lines)
+    settings = read_settings(context, settings_lines)
+    defaults = read_defaults(settings_lines)
+    trackers = Trackers(context, defaults)
+    for order, node in enumerate(nodes):
+        trackers.define(node, order)
+    builder = InstanceBuilder(context, settings, defaults, trackers)
+    drafts: dict[str, Draft] = {}
+    groups: dict[str, GroupDraft] = {}
+    garp_groups: list[tuple[str, ...]] = []
+    for order, node in enumerate(nodes):
+        if node.value is values.INVALID:
+            continue
+        if node.name == "vrrp_instance" and node.children is not None:
+            if not _second(context, node, drafts):
+                drafts[node.value] = builder.draft(node, order)
+        elif node.name == "vrrp_sync_group" and node.children is not None:
+            if not _second(context, node, groups):
+                groups[node.value] = draft_group(context, node, trackers, order)
+        elif node.name == "garp_group":
+            garp_groups.append(_garp_group(node))
+    instances = [(draft, instance) for draft in drafts.values() if (instance := builder.build(draft))]
+    _told_twins(context, instances)
+    group_configs, finished = _join(context, instances, drafts, groups)
+    trackers.unused()
+    others = read_others(context, nodes)
+    plan = VrrpPlan(
+        settings=settings,
+        instances=tuple(finished),
+        groups=tuple(group_configs),
+        scripts=trackers.in_use(),
+        garp_groups=tuple(group for group in garp_groups if group),
+    )
+    _told_security(context)
+    return Built(plan=plan, others=others)
+
+
+def _second(context: Context, node: Node, seen: dict[str, Draft] | dict[str, GroupDraft]) -> bool:
+    if node.value not in seen:
+        return False
+    kind = node.name.removeprefix("vrrp_").replace("_", " ")
+    trouble = Trouble(
+        f"{node.name} {node.value} stands here a second time",
+        "give it another name",
+        "this one is left aside",
+        word=1,
+        phrase=f"vrrp {kind} {node.value} already defined",
+    )
+    context.tell(node, trouble)
+    return True
+
+
+def _garp_group(node: Node) -> tuple[str, ...]:
+    names: list[str] = []
+    for line in node.children or []:
+        if line.name == "interface" and line.value is not values.INVALID:
+            names.append(line.value)
+        elif line.name == "interfaces":
+            names += [word for entry in entries(line) for word in entry.line.words]
+    return tuple(dict.fromkeys(names))
+
+
+def _told_twins(context: Context, instances: list[tuple[Draft, InstanceConfig]]) -> None:
+    """Two instances that answer to the same number on one network: nothing can run."""
+    by_key: dict[tuple[str, int, int], list[InstanceConfig]] = {}
+    for draft, one in instances:
+        key = (one.interface, one.family, one.vrid)
+        others = by_key.get(key)
+        if others is None:
+            by_key[key] = [one]
+            continue
+        for other in others:
+            if not _clash(one, other):
+                continue
+            node = draft.settings.get("virtual_router_id") or draft.node
+            trouble = Trouble(
+                f"{one.name} and {other.name} are both virtual router {one.vrid} on {one.interface or 'no interface'}",
+                "give one of them another virtual_router_id",
+                "nothing can run, as in keepalived",
+                word=1,
+                phrase=f"({one.name}) VRID {one.vrid} is duplicated on interface {one.interface}",
+            )
+            context.tell(node, trouble, refuses=True)
+            break
+        others.append(one)
+
+
+def _clash(one: InstanceConfig, other: InstanceConfig) -> bool:
+    if one.group is not None or other.group is not None:
+        return one.group == other.group
+    peers = {peer.address for peer in one.unicast_peers}
+    return any(peer.address in peers for peer in other.unicast_peers)
+
+
+def _join(
+    context: Context,
+    instances: list[tuple[Draft, InstanceConfig]],
+    drafts: dict[str, Draft],
+    groups: dict[str, GroupDraft],
+) -> tuple[list[GroupConfig], list[InstanceConfig]]:
+    """Groups with their members, and instances with the trackers of their groups."""
+    taken: dict[str, str] = {}
+    configs = [config for draft in groups.values() if (config := build_group(context, draft, drafts, taken))]
+    owners = {one.name for _draft, one in instances if one.starts_as_owner}
+    all_owners = {config.name for config in configs if all(member in owners for member in config.members)}
+    finished = []
+    for draft, one in instances:
+        group = groups[taken[one.name]] if one.name in taken else None
+        uses: list[Use] = draft.uses
+        if uses or (group is not None and group.uses):
+            uses = merged(context, one.name, uses, group.uses if group is not None else [])
+            limited(context, one.name, one.priority, group is not None and not group.weights, uses)
+            one = msgspec.structs.replace(one, trackers=tuple(use for use, _node in uses if _carried_out(use)))
+        if one.starts_as_owner and group is not None and group.name not in all_owners:
+            one = msgspec.structs.replace(one, starts_as_owner=False)
+        finished.append(one)
+    return configs, finished
+
+
+def _carried_out(use: TrackedUse) -> bool:
+    return use.kind in ("interface", "script")
+
+
+def _told_security(context: Context) -> None:
+    if not context.reference_runs_scripts or context.scripts.secure:
+        return
+    trouble = Trouble(
+        "scripts are run, and enable_script_security is not set",
+        "add enable_script_security to global_defs, and a script_user",
+        "they are run",
+        Grade.ADVICE,
+        condition=Condition.SECURITY,
+        phrase="SECURITY VIOLATION - scripts are being executed but script_security not enabled.",
+    )
+    context.findings.add(context.script_place, trouble)
+

@@ -1,0 +1,208 @@
+"""Rows of the keyword table: virtual servers, real servers, checkers. All known, none carried out yet."""
+
+from holdfast.config.keywords import (
+    BOOL_OPT,
+    COMMAND,
+    IF,
+    IP,
+    PATH,
+    PORT_OPT,
+    QUOTED,
+    SCRIPT,
+    USER,
+    WORD,
+    WORD_OPT,
+    WORDS,
+    Arg,
+    Block,
+    Keyword,
+    block,
+    choice,
+    entries,
+    later,
+    seconds,
+    sint,
+    uint,
+    whole_seconds,
+)
+
+SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "mh", "dh", "fo", "ovf", "sed", "nq", "twos")
+PORT = uint(1, 65535)
+TIMER = seconds(0)
+_UP32 = uint(0, 2**32 - 1)
+_METHOD = Arg(kind="words")
+
+
+def _forwarding(default: str) -> tuple[Keyword, ...]:
+    meaning = "how packets reach the real server: NAT, DR or TUN and its options"
+    return (
+        later("lvs_method", default, meaning, _METHOD, checked="lvs_method"),
+        later("lb_kind", default, meaning, _METHOD, checked="lvs_method"),
+    )
+
+
+VIRTUAL_SERVER = block(
+    "virtual_server",
+    "A balanced service",
+    later("lvs_sched", "wlc", "how a server is chosen", WORD, checked="scheduler"),
+    later("lb_algo", "wlc", "how a server is chosen", WORD, checked="scheduler"),
+    *_forwarding("NAT"),
+    later("protocol", "UDP", "transport protocol", choice("TCP", "UDP", "SCTP", fold=True)),
+    later("ip_family", "from the addresses", "family of a marked service", choice("inet", "inet6")),
+    later("persistence_timeout", "off; bare: 360 s", "a client keeps its server this long",
+          whole_seconds(1, 2678400, optional=True)),
+    later("persistence_granularity", "one host", "clients that count as one", WORD),
+    later("persistence_engine", "none", "persistence by something else", WORD),
+    later("ops", "off", "one packet, one decision (UDP)"),
+    later("hashed", "off", "an old flag of sh"),
+    later("flag-1", "off", "first flag of the scheduler"),
+    later("flag-2", "off", "second flag of the scheduler"),
+    later("flag-3", "off", "third flag of the scheduler"),
+    later("sh-port", "off", "the source port counts (sh)"),
+    later("sh-fallback", "off", "another server when the hashed one is away (sh)"),
+    later("mh-port", "off", "the source port counts (mh)"),
+    later("mh-fallback", "off", "another server when the hashed one is away (mh)"),
+    later("delay_loop", "60 s", "time between checks", seconds(0.000001)),
+    later("retry", "the checker's", "failures forgiven", uint(1)),
+    later("delay_before_retry", "the checker's", "time before trying again", TIMER),
+    later("warmup", "delay_loop", "longest random delay of the first check", TIMER),
+    later("connect_timeout", "5 s", "how long a server may take to answer", TIMER),
+    later("inhibit_on_failure", "off", "weight 0 instead of removal"),
+    later("weight", "1", "weight of servers that name none", uint(1)),
+    later("alpha", "off", "down until checked"),
+    later("omega", "off", "run the down scripts at the end"),
+    later("quorum", "1", "least weight that must be alive", uint(1)),
+    later("hysteresis", "0", "tolerance around the quorum", uint()),
+    later("quorum_up", "none", "run when the quorum is gained", SCRIPT),
+    later("quorum_down", "none", "run when the quorum is lost", SCRIPT),
+    later("ha_suspend", "off", "check only while the address is here"),
+    later("smtp_alert", "global", "mail about the quorum", BOOL_OPT),
+    later("virtualhost", "none", "Host header and server name", WORD),
+    later("snmp_name", "none", "label in SNMP", WORD, feature="SNMP"),
+    later("sorry_server", "none", "the server of last resort", IP, PORT_OPT, checked="endpoint"),
+    later("sorry_server_inhibit", "off", "weight 0 instead of removal"),
+    later("sorry_server_lvs_method", "the service's", "its forwarding", _METHOD, checked="lvs_method"),
+    later("real_server", "", "a server: IP [PORT]", WORD, WORD_OPT, opens="real_server", checked="endpoint"),
+)  # fmt: skip
+
+_CHECKERS = (
+    "TCP_CHECK", "PING_CHECK", "HTTP_GET", "SSL_GET", "SMTP_CHECK", "DNS_CHECK", "UDP_CHECK", "MISC_CHECK",
+    "FILE_CHECK", "BFD_CHECK",
+)  # fmt: skip
+
+REAL_SERVER = block(
+    "real_server",
+    "A server",
+    later("weight", "the service's", "its weight", uint(0, 2**31 - 1)),
+    *_forwarding("the service's"),
+    later("uthreshold", "0: off", "most connections", uint()),
+    later("lthreshold", "0: off", "connections below which it serves again", uint()),
+    later("inhibit_on_failure", "the service's", "weight 0 instead of removal", BOOL_OPT),
+    later("notify_up", "none", "run when it comes up", SCRIPT),
+    later("notify_down", "none", "run when it goes down", SCRIPT),
+    later("alpha", "the service's", "down until checked", BOOL_OPT),
+    later("retry", "the service's", "failures forgiven", uint(1)),
+    later("delay_before_retry", "the service's", "time before trying again", TIMER),
+    later("warmup", "the service's", "longest random delay of the first check", TIMER),
+    later("connect_timeout", "the service's", "how long it may take to answer", TIMER),
+    later("delay_loop", "the service's", "time between checks", TIMER),
+    later("smtp_alert", "global, else on", "mail about changes", BOOL_OPT),
+    later("virtualhost", "the service's", "Host header and server name", WORD),
+    later("snmp_name", "none", "label in SNMP", WORD, feature="SNMP"),
+    *(later(name, "", f"a check of the kind {name}", opens=name) for name in _CHECKERS),
+)
+
+_TARGET = (
+    later("connect_ip", "the real server", "address to check", IP),
+    later("connect_port", "the real server's", "port to check", PORT),
+    later("bindto", "the kernel's choice", "source address", IP),
+    later("bind_port", "the kernel's choice", "source port", PORT),
+    later("bind_if", "the kernel's choice", "source device", IF),
+    later("connect_timeout", "the real server's", "how long an answer may take", TIMER),
+    later("fwmark", "none", "mark of the check's packets", _UP32),
+)
+_ALPHA = later("alpha", "the real server's", "down until checked", BOOL_OPT)
+_PACE = (
+    later("retry", "1; DNS 3; MISC 0", "failures forgiven", uint()),
+    later("delay_before_retry", "1 s; HTTP 3 s; DNS delay_loop", "time before trying again", TIMER),
+    later("warmup", "the real server's", "longest random delay of the first check", TIMER),
+    later("delay_loop", "the real server's", "time between checks", TIMER),
+    _ALPHA,
+    later("log_all_failures", "global", "log every failure", BOOL_OPT),
+)
+_HTTP = (
+    later("url", "needed", "a request to make", opens="url"),
+    later("virtualhost", "the server's", "Host header", WORD),
+    later("http_protocol", "1.0", "version of the request", choice("1.0", "1.0C", "1.1", "1.1C", fold=True)),
+    later("fast_recovery", "off", "no delay between requests while recovering", BOOL_OPT),
+    later("enable_sni", "off", "tell the server name in TLS", BOOL_OPT),
+    later("sni_name", "virtualhost", "the name told", WORD_OPT),
+    later("nb_get_retry", "1", "failures forgiven", uint(), deprecated="retry"),
+)
+REGEX_OPTIONS = (
+    "allow_empty_class", "alt_bsux", "auto_callout", "caseless", "dollar_endonly", "dotall", "dupnames", "extended",
+    "firstline", "match_unset_backref", "multiline", "never_ucp", "never_utf", "no_auto_capture", "no_auto_possess",
+    "no_dotstar_anchor", "no_start_optimize", "ucp", "ungreedy", "utf", "never_backslash_c", "alt_circumflex",
+    "alt_verbnames", "use_offset_limit",
+)  # fmt: skip
+
+
+def _checker(name: str, title: str, *rows: Keyword, target: bool = True) -> Block:
+    return block(name, title, *(_TARGET if target else ()), *_PACE, *rows)
+
+
+BLOCKS = (
+    VIRTUAL_SERVER,
+    REAL_SERVER,
+    entries("virtual_server_group", "IP [PORT], a range [PORT], or fwmark N"),
+    _checker("TCP_CHECK", "A connection is accepted"),
+    _checker("PING_CHECK", "An echo is answered"),
+    _checker("HTTP_GET", "A page is as it should be", *_HTTP),
+    _checker("SSL_GET", "A page over TLS is as it should be", *_HTTP,
+             later("tls_compliant", "off", "end the TLS session properly", BOOL_OPT)),
+    block(
+        "url",
+        "A request",
+        later("path", "needed", "what is asked for", WORD),
+        later("digest", "none", "MD5 of the answer", WORD, checked="digest"),
+        later("status_code", "200-299", "accepted codes, as 200 or 200-204", Arg(kind="words"),
+              checked="status_code"),
+        later("virtualhost", "the checker's", "Host header", WORD),
+        later("regex", "none", "what the answer must contain", QUOTED),
+        later("regex_no_match", "off", "the answer must not contain it"),
+        later("regex_options", "none", "options of the expression", WORDS, checked="regex_options"),
+        later("regex_min_offset", "0", "where a match may begin at the earliest", uint()),
+        later("regex_max_offset", "none", "where a match may begin at the latest", uint()),
+        later("regex_stack", "the library's", "stack of the matcher: START MAX", uint(), uint()),
+        later("tls_compliant", "off", "end the TLS session properly", BOOL_OPT),
+    ),
+    _checker("SMTP_CHECK", "A mail server greets",
+             later("helo_name", "smtpchecker.keepalived.org", "name used in HELO", WORD),
+             later("host", "", "one more target", opens="host", deprecated="several SMTP_CHECK blocks")),
+    block("host", "One more target", *_TARGET),
+    _checker("DNS_CHECK", "A name server answers",
+             later("type", "SOA", "kind of the question", choice("A", "NS", "CNAME", "SOA", "MX", "TXT", "AAAA",
+                   "RRSIG", "DNSKEY")),
+             later("name", ".", "the name asked for", WORD)),
+    _checker("UDP_CHECK", "A datagram is answered",
+             later("payload", "random", "what is sent, in hexadecimal", WORD, checked="hex"),
+             later("require_reply", "off", "an answer is needed; its bytes, x for any", WORD_OPT, checked="hexx"),
+             later("min_reply_length", "0", "shortest answer", uint(0, 65535)),
+             later("max_reply_length", "255", "longest answer", uint(0, 65535))),
+    _checker("MISC_CHECK", "A program says so",
+             later("misc_path", "needed", "the program and its arguments", COMMAND),
+             later("misc_timeout", "delay_loop", "how long it may take", whole_seconds(0)),
+             later("misc_dynamic", "off", "its exit status sets the weight"),
+             later("user", "script_user", "who runs it", USER), target=False),
+    block("FILE_CHECK", "A tracked file says so",
+          later("track_file", "needed", "which track_file", WORD),
+          later("weight", "the file's", "multiplies the number", sint(-(2**31 - 1), 2**31 - 1),
+                choice("reverse", "noreverse", optional=True))),
+    block("BFD_CHECK", "A BFD session says so",
+          later("name", "needed", "which bfd_instance", WORD), _ALPHA),
+    block("SSL", "TLS material",
+          later("password", "none", "password of the key", WORD),
+          later("ca", "none", "certificates we trust", PATH),
+          later("certificate", "none", "our certificate", PATH),
+          later("key", "none", "our key", PATH)),
+)  # fmt: skip
