@@ -1,0 +1,297 @@
+"""The daemon under fire, on real hosts: whatever happens, one host owns the address in the end, and soon."""
+
+import itertools
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from holdfast.lab.ask import who_answers
+from holdfast.lab.capture import Advert
+from holdfast.lab.daemons import holdfast_command, holdfast_status, source_environment, start_holdfast
+from holdfast.lab.hosts import Host, Lab, NotInTimeError, Spawned, descendants, wait_until
+from holdfast.lab.probe import Probe
+
+VIP = "192.0.2.100"
+CONFIGURATION = """\
+vrrp_instance web {
+    interface eth0
+    version 3
+    virtual_router_id 51
+    priority %d
+    advert_int 0.1
+    virtual_ipaddress {
+        192.0.2.100/24
+    }
+    %s
+}
+"""
+BOOT_S = 8.0
+
+
+class Site:
+    """Two hosts with holdfast, one client, and the wire recorded."""
+
+    def __init__(self, lab: Lab, more: str = "", alone: bool = False) -> None:
+        self.lab = lab
+        self.a, self.b, self.client = lab.host("a"), lab.host("b"), lab.host("client")
+        self.wire = lab.capture(frozenset((112, 0x0806)))
+        self.first = start_holdfast(self.a, CONFIGURATION % (150, more))
+        wait_until(lambda: self.a.holds(VIP), BOOT_S, "a is master")
+        if not alone:
+            self.second = start_holdfast(self.b, CONFIGURATION % (100, more))
+            wait_until(lambda: state(self.b) == "BACKUP", BOOT_S, "b is BACKUP", step=0.05)
+
+    def adverts(self, host: Host, after_ns: int = 0) -> list[Advert]:
+        return [a for a in self.wire.adverts() if a.source == host.ip4 and a.time_ns > after_ns]
+
+    def only(self, host: Host, seconds: float = BOOT_S) -> None:
+        """Within `seconds` only `host` answers for the address, and only it holds it."""
+        others = [other for other in (self.a, self.b) if other is not host]
+        wait_until(
+            lambda: (
+                who_answers(self.client, VIP, 0.02) == {host.mac}
+                and host.holds(VIP)
+                and not any(other.holds(VIP) for other in others)
+            ),
+            seconds,
+            f"only {host.name} owns {VIP}",
+        )
+
+    def longest_gap_s(self, host: Host, since_ns: int) -> float:
+        """The longest time between two adverts of `host` since `since_ns`."""
+        times = [a.time_ns for a in self.adverts(host, since_ns)]
+        return max(later - earlier for earlier, later in itertools.pairwise(times)) / 1e9
+
+    def goes_on(self, host: Host, count: int) -> None:
+        """`count` more adverts come from `host`."""
+        since = time.time_ns()
+        wait_until(lambda: len(self.adverts(host, since)) >= count, 0.2 * count + 3, f"{count} adverts of {host.name}")
+
+
+def state(host: Host) -> str:
+    """The state of the only instance as `holdfast status --json` gives it; "" while no daemon answers."""
+    try:
+        return str(holdfast_status(host)["instances"][0]["state"])
+    except subprocess.CalledProcessError:
+        return ""
+
+
+def worker_of(daemon: Spawned) -> int:
+    """The process that speaks VRRP: the supervisor's only lasting child."""
+    wait_until(lambda: len(descendants(daemon.pid)) == 1, 5, "one worker")
+    return descendants(daemon.pid)[0]
+
+
+def test_sigterm_leaves_cleanly_within_a_second(lab: Lab) -> None:
+    site = Site(lab)
+    asked = time.time_ns()
+    site.first.signal(signal.SIGTERM)
+    begun = time.monotonic()
+    assert site.first.wait(5) == 0
+    assert time.monotonic() - begun < 1.0
+    assert not site.a.holds(VIP)
+    assert site.a.processes() == []
+    resigned = [a for a in site.adverts(site.a, asked) if a.priority == 0]
+    assert resigned
+    site.only(site.b)
+    assert (site.adverts(site.b, asked)[0].time_ns - resigned[0].time_ns) / 1e9 < 0.061 + 0.2
+
+
+def test_supervisor_killed_the_worker_leaves_cleanly(lab: Lab) -> None:
+    site = Site(lab)
+    asked = time.time_ns()
+    site.first.signal(signal.SIGKILL)
+    wait_until(lambda: site.a.processes() == [], 3, "the worker leaves")
+    assert not site.a.holds(VIP)
+    assert [a for a in site.adverts(site.a, asked) if a.priority == 0]
+    site.only(site.b)
+
+
+def test_killed_worker_is_replaced_and_one_host_owns(lab: Lab) -> None:
+    site = Site(lab)
+    worker = worker_of(site.first)
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: site.first.alive() and worker not in descendants(site.first.pid), 3, "the worker is gone")
+    site.only(site.a, 15)  # the better one has it again in the end
+    assert worker_of(site.first) != worker
+    wait_until(lambda: state(site.a) == "MASTER", 5, "a says MASTER", step=0.05)
+    assert state(site.b) == "BACKUP"
+
+
+def test_addresses_of_a_dead_run_are_swept(lab: Lab) -> None:
+    site = Site(lab)
+    for pid in (site.first.pid, *descendants(site.first.pid)):
+        os.kill(pid, signal.SIGSTOP)  # so that none of them can clean up after another
+    site.a.kill_everything()
+    assert site.a.holds(VIP)
+    again = start_holdfast(site.a, CONFIGURATION % (50, ""))
+    wait_until(lambda: not site.a.holds(VIP), BOOT_S, "swept")
+    site.only(site.b)
+    assert again.alive()
+
+
+def test_frozen_backup_does_not_trust_its_timers(lab: Lab) -> None:
+    site = Site(lab)
+    site.b.stop(site.second)
+    site.goes_on(site.a, 10)  # three times as long as b would wait
+    site.b.resume(site.second)
+    site.goes_on(site.a, 10)
+    assert site.adverts(site.b) == []
+    site.only(site.a)
+
+
+def test_frozen_master_returns_in_order(lab: Lab) -> None:
+    site = Site(lab)
+    site.a.stop(site.first)
+    wait_until(lambda: site.b.holds(VIP), 3, "b takes over")
+    site.goes_on(site.b, 5)
+    resumed = time.time_ns()
+    site.a.resume(site.first)
+    site.only(site.a)  # it outranks b
+    site.goes_on(site.a, 5)
+    after = site.adverts(site.a, resumed)
+    assert all(later.time_ns > after[0].time_ns for later in after[1:])
+    site.only(site.a)
+    assert state(site.b) == "BACKUP"
+
+
+def test_reload_without_a_gap(lab: Lab) -> None:
+    site = Site(lab)
+    probe = Probe(site.client, VIP)
+    wait_until(lambda: (seen := probe.now()) is not None and seen.answered > 10, 5, "answers")
+    since = time.time_ns()
+    worker = worker_of(site.first)
+    site.a.write("keepalived.conf", "# the same, written otherwise\n" + CONFIGURATION % (150, ""))
+    for _ in range(3):
+        site.first.signal(signal.SIGHUP)
+        site.goes_on(site.a, 6)
+    assert site.longest_gap_s(site.a, since) < 0.1 + 0.05
+    report = probe.finish()
+    assert report.outage_ns < 50_000_000
+    assert [a for a in site.adverts(site.a, since) if a.priority != 150] == []
+    assert site.adverts(site.b) == []
+    assert worker in descendants(site.first.pid)
+
+
+def test_reload_changes_what_changed(lab: Lab) -> None:
+    site = Site(lab)
+    site.a.write("keepalived.conf", CONFIGURATION % (50, ""))
+    site.first.signal(signal.SIGHUP)
+    site.only(site.b)
+    assert holdfast_status(site.a)["instances"][0]["priority"] == 50
+
+
+def test_reload_of_nonsense_is_refused(lab: Lab) -> None:
+    site = Site(lab)
+    since = time.time_ns()
+    site.a.write("keepalived.conf", "vrrp_instance web {\n    interface eth0\n")
+    (site.a.directory / "keepalived.conf").unlink()
+    site.first.signal(signal.SIGHUP)
+    site.goes_on(site.a, 8)
+    assert site.longest_gap_s(site.a, since) < 0.1 + 0.05
+    assert state(site.a) == "MASTER"
+    assert site.first.alive()
+    site.only(site.a)
+
+
+def test_removed_address_is_put_back(lab: Lab) -> None:
+    site = Site(lab)
+    site.a.links.remove_address("eth0", VIP, 24)
+    wait_until(lambda: site.a.holds(VIP), 1, f"{VIP} is put back")
+    assert VIP in site.first.text()
+    site.only(site.a)
+
+
+def test_interface_down_and_up(lab: Lab) -> None:
+    site = Site(lab)
+    site.a.links.down("eth0")
+    wait_until(lambda: state(site.a) == "FAULT", 3, "a says FAULT", step=0.05)
+    wait_until(lambda: who_answers(site.client, VIP, 0.02) == {site.b.mac}, 3, "b answers")
+    assert not site.a.holds(VIP)
+    site.a.links.up("eth0")
+    site.only(site.a)
+    wait_until(lambda: state(site.a) == "MASTER", 3, "a says MASTER", step=0.05)
+
+
+def test_interface_vanishes_and_returns(lab: Lab) -> None:
+    site = Site(lab)
+    site.a.links.delete("eth0")
+    wait_until(lambda: state(site.a) == "FAULT", 3, "a says FAULT", step=0.05)
+    wait_until(lambda: site.b.holds(VIP), 3, "b takes over")
+    site.a.add_interface(site.a.port)
+    site.only(site.a)
+    assert site.first.alive()
+
+
+def test_second_daemon_is_refused(lab: Lab) -> None:
+    site = Site(lab, alone=True)
+    other = site.a.spawn(
+        *holdfast_command("run", "-f", str(site.a.directory / "keepalived.conf"), "--run-dir", "/run/holdfast"),
+        environment=source_environment(),
+    )
+    assert other.wait(5) != 0
+    assert str(site.first.pid) in other.text()
+    assert state(site.a) == "MASTER"
+    assert site.a.holds(VIP)
+
+
+def test_missing_privileges_are_one_clear_line(lab: Lab) -> None:
+    host = lab.host("a")
+    path = host.write("keepalived.conf", CONFIGURATION % (150, ""))
+    powerless = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+    daemon = host.spawn(*powerless, *holdfast_command("run", "-f", path, "--run-dir", str(host.directory)))
+    assert daemon.wait(5) not in (0, 70)
+    assert "CAP_NET_ADMIN" in daemon.text()
+    assert "Traceback" not in daemon.text()
+    assert host.processes() == []
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_a_flood_of_garbage_changes_nothing(lab: Lab, seed: int) -> None:
+    site = Site(lab)
+    chance = random.Random(seed)
+    with site.client.inside():
+        flood = socket.socket(socket.AF_INET, socket.SOCK_RAW, 112)
+    flood.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 255)
+    flood.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
+    flood.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(site.client.ip4))
+    since = time.time_ns()
+    for _ in range(100):
+        for _ in range(200):
+            octets = bytearray(chance.randbytes(chance.randrange(0, 40)))
+            if len(octets) > 2 and chance.random() < 0.8:
+                octets[0], octets[1] = chance.choice((0x31, 0x21, 0x41)), chance.choice((51, 51, 52))
+            flood.sendto(octets, ("224.0.0.18", 0))
+        time.sleep(0.005)  # a rate, not a wait: some 20,000 a second
+    flood.close()
+    site.goes_on(site.a, 5)
+    assert site.longest_gap_s(site.a, since) < 0.3
+    assert site.adverts(site.b) == []
+    assert state(site.a) == "MASTER"
+    assert state(site.b) == "BACKUP"
+    assert len(site.first.text().splitlines()) < 300
+    assert "Traceback" not in site.first.text() + site.second.text()
+
+
+def test_scripts_that_hang_and_spew_hold_nothing_up(lab: Lab) -> None:
+    hosts = [lab.host("a"), lab.host("b")]
+    client = lab.host("client")
+    daemons = []
+    for host, priority in zip(hosts, (150, 100), strict=True):
+        hang = host.write("hang", "#!/bin/sh\nyes spew | head -c 300000\nsleep 1000 & sleep 1000\n", 0o755)
+        script = f'vrrp_script hang {{\n    script "{hang}"\n    interval 1\n    timeout 1\n    weight 10\n}}\n'
+        more = f'notify "{hang}"\n    track_script {{\n        hang\n    }}'
+        daemons.append(start_holdfast(host, script + CONFIGURATION % (priority, more)))
+    wait_until(lambda: who_answers(client, VIP, 0.02) == {hosts[0].mac}, BOOT_S, "a is master")
+    daemons[0].signal(signal.SIGTERM)
+    wait_until(lambda: who_answers(client, VIP, 0.02) == {hosts[1].mac}, 3, "b takes over")
+    assert not hosts[0].holds(VIP)
+    assert daemons[0].wait(5) == 0
+    with pytest.raises(NotInTimeError):
+        daemons[1].wait(0.1)
+    assert "Traceback" not in daemons[0].text() + daemons[1].text()
