@@ -159,6 +159,25 @@ def test_another_group_is_not_heard(pair: tuple[Namespace, Namespace]) -> None:
     assert (got, arriving.arrival(0)) == (1, (hearing_index, foreign6))
 
 
+def test_traffic_class_priority_and_buffer(pair: tuple[Namespace, Namespace]) -> None:
+    one, other = pair
+    with one.entered():
+        index = index_of("va")
+        sending = open_sender(socket.AF_INET6, "va", index)
+    with other.entered():
+        seeing = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x86DD))
+        seeing.settimeout(5)
+        listening = open_receiver(socket.AF_INET6, "vb", index_of("vb"), (GROUP_6,), buffer_bytes=3_000_000)
+    SendBatch(sending.fileno(), [(message(vip=SOURCE_6), destination(GROUP_6, index), b"")]).send()
+    header = seeing.recv(100)
+    while header[6] != 112:  # a multicast listener report may come first
+        header = seeing.recv(100)
+    assert header[:2].hex()[:3] == "6c0"  # traffic class 0xc0; a flow label of the kernel's follows
+    assert header[4:8].hex() == "001870ff"  # 24 octets, protocol 112, hop limit 255
+    assert sending.getsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY) == 6
+    assert listening.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 6_000_000  # the kernel doubles it
+
+
 def test_refusals_name_the_cure(alone: Namespace) -> None:
     with pytest.raises(
         KernelRefused, match="cannot bind a raw socket to the interface on nosuch: no such device; the interface"

@@ -121,9 +121,12 @@ def test_where_a_packet_came_in(alone: Namespace) -> None:
     assert arriving.hop_limit(0) == 77
     assert arriving.source(0) == parse("::1")
     four, port = hearing()
-    four.setsockopt(socket.IPPROTO_IP, 8, 1)  # IP_PKTINFO
-    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"hello", ("127.0.0.1", port))
+    asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     arriving = ReceiveBatch(four.fileno(), 2, 64)
+    asking.sendto(b"hello", ("127.0.0.1", port))
+    assert (arriving.receive(), arriving.arrival(0)) == (1, None)
+    four.setsockopt(socket.IPPROTO_IP, 8, 1)  # IP_PKTINFO; that nothing was told before must not matter
+    asking.sendto(b"hello", ("127.0.0.1", port))
     assert arriving.receive() == 1
     assert (arriving.arrival(0), arriving.hop_limit(0)) == ((1, parse("127.0.0.1")), None)
 

@@ -11,7 +11,7 @@ import pytest
 from holdfast.base.address import parse
 from holdfast.kernel.errors import KernelRefused
 from holdfast.kernel.firewall import Firewall
-from tests.kernel.namespaces import Namespace, ip
+from tests.kernel.namespaces import Namespace, index_of, ip
 
 VIP_4, VIP_6 = parse("192.0.2.10"), parse("2001:db8::10")
 
@@ -38,15 +38,21 @@ table ip6 holdfast {
 		type ipv6_addr
 	}
 
+	set vips_link_local {
+		type ipv6_addr . iface_index
+	}
+
 	chain in {
 		type filter hook input priority filter - 1; policy accept;
 		icmpv6 type 135-136 accept
+		ip6 daddr . iif @vips_link_local drop
 		ip6 daddr @vips drop
 	}
 
 	chain out {
 		type filter hook output priority filter - 1; policy accept;
 		icmpv6 type 135-136 accept
+		ip6 saddr . oif @vips_link_local drop
 		ip6 saddr @vips drop
 	}
 }
@@ -64,7 +70,7 @@ def answers(place: Namespace, target: str) -> bool:
         asking = socket.socket(family, socket.SOCK_DGRAM)
     with asking:
         asking.settimeout(0.3)
-        asking.connect((target, 7000))
+        asking.connect(socket.getaddrinfo(target, 7000)[0][4])
         asking.send(b"?")
         try:
             asking.recv(9)
@@ -87,7 +93,7 @@ def test_nft_reads_what_was_meant(alone: Namespace) -> None:
 
 def test_name_priority_and_counters(alone: Namespace) -> None:
     firewall = Firewall("keepalived", priority=-10, counters=True)
-    firewall.setup([VIP_4, VIP_6])
+    firewall.setup([(VIP_4, 0), (VIP_6, 0)])
     shown = nft("list", "ruleset")
     assert "table ip6 keepalived" in shown
     assert "hook input priority filter - 10" in shown
@@ -99,7 +105,7 @@ def test_name_priority_and_counters(alone: Namespace) -> None:
 
 def test_a_dead_runs_table_is_replaced_a_strangers_is_not(alone: Namespace) -> None:
     dead = Firewall()
-    dead.setup([VIP_4])
+    dead.setup([(VIP_4, 0)])
     dead.close()
     firewall = Firewall()
     firewall.setup()
@@ -116,8 +122,8 @@ def test_a_dead_runs_table_is_replaced_a_strangers_is_not(alone: Namespace) -> N
 def test_elements_come_and_go_with_their_errnos(alone: Namespace) -> None:
     firewall = Firewall()
     firewall.setup()
-    add_4, delete_4 = firewall.element_messages(VIP_4)
-    add_6, delete_6 = firewall.element_messages(VIP_6)
+    add_4, delete_4 = firewall.element_messages(VIP_4, 0)
+    add_6, delete_6 = firewall.element_messages(VIP_6, 0)
     assert firewall.request_batch([]) == []
     assert firewall.request_batch([add_4, add_6]) == [0, 0]
     assert firewall.request_batch([add_4]) == [0]  # twice is harmless
@@ -141,7 +147,7 @@ def test_packets_to_the_addresses_are_dropped_while_they_are_in_the_set(pair: tu
         firewall.setup()
     targets = ("192.0.2.10", "2001:db8::10", "192.0.2.2", "2001:db8::2")
     assert [answers(one, target) for target in targets] == [True, True, True, True]
-    messages = [firewall.element_messages(address) for address in (VIP_4, VIP_6)]
+    messages = [firewall.element_messages(address, 0) for address in (VIP_4, VIP_6)]
     assert firewall.request_batch([add for add, _ in messages]) == [0, 0]
     assert [answers(one, target) for target in targets] == [False, False, True, True]
     with one.entered():  # neighbours must still find it
@@ -159,7 +165,7 @@ def test_packets_from_the_addresses_are_dropped(pair: tuple[Namespace, Namespace
     with other.entered():
         ip("address", "add", "192.0.2.10/32", "dev", "vb")
         firewall = Firewall()
-        firewall.setup([VIP_4])
+        firewall.setup([(VIP_4, 0)])
         sending = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sending.bind(("192.0.2.10", 0))
         with pytest.raises(PermissionError):
@@ -180,3 +186,28 @@ def test_without_privilege_it_says_what_to_grant() -> None:
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_link_local_address_is_dropped_on_its_interface_only(pair: tuple[Namespace, Namespace]) -> None:
+    one, other = pair
+    with one.entered():
+        scope = index_of("va")
+    with other.entered():
+        ip("address", "add", "fe80::10/64", "dev", "vb")
+        index = index_of("vb")
+        firewall = Firewall()
+        firewall.setup()
+    target = f"fe80::10%{scope}"
+    address = parse("fe80::10")
+    elsewhere, here = firewall.element_messages(address, 1), firewall.element_messages(address, index)
+    assert firewall.request_batch([elsewhere[0]]) == [0]
+    assert answers(one, target)
+    assert firewall.request_batch([here[0]]) == [0]
+    assert not answers(one, target)
+    with other.entered():
+        shown = nft("list", "set", "ip6", "holdfast", "vips_link_local")
+    assert 'fe80::10 . "vb"' in shown
+    assert 'fe80::10 . "lo"' in shown
+    assert firewall.request_batch([here[1]]) == [0]
+    assert answers(one, target)
+    firewall.close()

@@ -1,8 +1,9 @@
 """`no_accept` by nftables: traffic to and from the virtual addresses is dropped, neighbour discovery excepted.
 
 The table (families ip and ip6) holds base chains `in` and `out` and a set `vips`; an address is dropped for as long as
-it is in the set. The messages of an address are made when the configuration is loaded; no `nft` program is needed.
-The table carries the comment "holdfast": one that a dead run left is replaced, anybody else's is refused, not touched.
+it is in the set. IPv6 link-local addresses stand in `vips_link_local` with their interface: the same one may be in use,
+and welcome, on another. The messages of an address are made when the configuration is loaded; no `nft` program is
+needed. The table carries the comment "holdfast": one that a dead run left is replaced, anybody else's is refused.
 
 Sources: linux/netfilter/nf_tables.h, nfnetlink.h; nft(8), `nft --debug=netlink` for the expressions.
 """
@@ -12,7 +13,7 @@ import socket
 import struct
 from collections.abc import Iterable, Sequence
 
-from holdfast.base.address import Address
+from holdfast.base.address import Address, is_link_local
 from holdfast.kernel.errors import KernelRefused
 from holdfast.kernel.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST, NLMSG_ERROR, attribute, open_netlink
 
@@ -26,9 +27,10 @@ _NESTED = 0x8000
 _LOCAL_IN, _LOCAL_OUT = 1, 3
 _DROP, _ACCEPT = 0, 1
 _NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
-_META_L4PROTO = 16
+_META_INTERFACE_IN, _META_INTERFACE_OUT, _META_L4PROTO = 4, 5, 16
 _EQUAL, _AT_MOST, _AT_LEAST = 0, 3, 5
 _TYPE_IPV4, _TYPE_IPV6 = 7, 8  # what nft calls ipv4_addr and ipv6_addr
+_TYPE_IPV6_AND_INTERFACE = _TYPE_IPV6 << 6 | 20  # ipv6_addr . iface_index
 _NEIGHBOUR_SOLICIT, _NEIGHBOUR_ADVERT = 135, 136
 _COMMENT = b"holdfast\0"
 _USERDATA = bytes((0, len(_COMMENT))) + _COMMENT  # nft's own form: type 0 comment, length, text
@@ -92,14 +94,14 @@ class Firewall:
         """Give the socket back; the table stays."""
         self._socket.close()
 
-    def setup(self, addresses: Iterable[Address] = ()) -> None:
-        """Make the table with `addresses` in its sets, at once; in place of one that a dead run of ours left."""
+    def setup(self, addresses: Iterable[tuple[Address, int]] = ()) -> None:
+        """Make the table, in place of one that a dead run of ours left. Each (address, interface index) is dropped."""
         messages: list[bytes] = []
         for family in _FAMILIES:
             if self._present(family):
                 messages.append(self._delete_table(family))
             messages += self._make_table(family)
-        messages += [self.element_messages(address)[0] for address in addresses]
+        messages += [self.element_messages(address, index)[0] for address, index in addresses]
         self._demand("make the firewall table", messages)
 
     def teardown(self) -> None:
@@ -108,11 +110,16 @@ class Firewall:
         if messages:
             self._demand("delete the firewall table", messages)
 
-    def element_messages(self, address: Address) -> tuple[bytes, bytes]:
-        """The messages that begin and end dropping the traffic of `address`, for `request_batch`."""
+    def element_messages(self, address: Address, ifindex: int) -> tuple[bytes, bytes]:
+        """The messages that begin and end dropping the traffic of `address`, for `request_batch`.
+
+        The interface matters to IPv6 link-local addresses alone.
+        """
         family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
-        element = _nest(3, _nest(1, _nest(1, attribute(1, address))))
-        payload = _word(1, self.table) + _word(2, "vips") + element
+        name, key = "vips", bytes(address)
+        if is_link_local(address):
+            name, key = "vips_link_local", address + struct.pack("=I", ifindex)
+        payload = _word(1, self.table) + _word(2, name) + _nest(3, _nest(1, _nest(1, attribute(1, key))))
         return _request(_NEWSETELEM, NLM_F_CREATE, family, payload), _request(_DELSETELEM, 0, family, payload)
 
     def request_batch(self, messages: Sequence[bytes]) -> list[int]:
@@ -134,23 +141,37 @@ class Firewall:
 
     def _make_table(self, family: int) -> list[bytes]:
         ipv4 = family == socket.AF_INET
-        key_type, size = (_TYPE_IPV4, 4) if ipv4 else (_TYPE_IPV6, 16)
         made = [_request(_NEWTABLE, NLM_F_CREATE, family, _word(1, self.table) + attribute(6, _USERDATA))]
-        vips = _word(1, self.table) + _word(2, "vips") + _number(3, 0) + _number(4, key_type) + _number(5, size)
-        byte_order = bytes((0, 4)) + struct.pack("=I", 2)  # nft's note to itself: keys are big-endian
-        made.append(_request(_NEWSET, NLM_F_CREATE, family, vips + _number(10, 1) + attribute(13, byte_order)))
-        source_at, destination_at = (12, 16) if ipv4 else (8, 24)
-        for name, hook, offset in (("in", _LOCAL_IN, destination_at), ("out", _LOCAL_OUT, source_at)):
+        if ipv4:
+            made.append(self._set(family, "vips", 1, _TYPE_IPV4, 4))
+        else:
+            made.append(self._set(family, "vips", 1, _TYPE_IPV6, 16))
+            made.append(self._set(family, "vips_link_local", 2, _TYPE_IPV6_AND_INTERFACE, 20))
+        source_at, destination_at, size = (12, 16, 4) if ipv4 else (8, 24, 16)
+        for name, hook, offset, interface in (
+            ("in", _LOCAL_IN, destination_at, _META_INTERFACE_IN),
+            ("out", _LOCAL_OUT, source_at, _META_INTERFACE_OUT),
+        ):
             hooked = _nest(4, _number(1, hook), _number(2, self._priority))
             chain = _word(1, self.table) + _word(3, name) + hooked + _number(5, _ACCEPT) + _word(7, "filter")
             made.append(_request(_NEWCHAIN, NLM_F_CREATE, family, chain))
+            address = _load(_NETWORK_HEADER, offset, size)
             if not ipv4:
                 made.append(self._rule(family, name, self._neighbour_discovery()))
-            in_set = _expression("lookup", _word(1, "vips"), _number(2, 1), _number(4, 1))
-            counter = [_expression("counter")] if self._counters else []
-            matched = [_load(_NETWORK_HEADER, offset, size), in_set, *counter, _verdict(_DROP)]
-            made.append(self._rule(family, name, matched))
+                through = _expression("meta", _number(1, 2), _number(2, interface))
+                made.append(self._rule(family, name, [address, through, *self._drop_members("vips_link_local", 2)]))
+            made.append(self._rule(family, name, [address, *self._drop_members("vips", 1)]))
         return made
+
+    def _set(self, family: int, name: str, number: int, key_type: int, key_bytes: int) -> bytes:
+        payload = _word(1, self.table) + _word(2, name) + _number(3, 0) + _number(4, key_type) + _number(5, key_bytes)
+        byte_order = bytes((0, 4)) + struct.pack("=I", 2)  # nft's note to itself: keys are big-endian
+        return _request(_NEWSET, NLM_F_CREATE, family, payload + _number(10, number) + attribute(13, byte_order))
+
+    def _drop_members(self, name: str, number: int) -> list[bytes]:
+        """Drop what the registers hold if it is in the set `name`, made with this number in the same transaction."""
+        counter = [_expression("counter")] if self._counters else []
+        return [_expression("lookup", _word(1, name), _number(2, 1), _number(4, number)), *counter, _verdict(_DROP)]
 
     @staticmethod
     def _neighbour_discovery() -> list[bytes]:
