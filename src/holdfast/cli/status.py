@@ -1,0 +1,199 @@
+"""`holdfast status`: who is master here, why, since when, and what is wrong, at one look."""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from holdfast.base.time import SECOND, span_text
+from holdfast.cli.drawing import GAP, Sheet, aligned, fitted, widths
+from holdfast.control.client import AskError, ask, ask_bytes
+
+STATE_COLOURS = {"MASTER": "green", "BACKUP": "cyan", "FAULT": "red", "INIT": "yellow"}
+STATE_ORDER = ("MASTER", "BACKUP", "FAULT", "INIT")
+STATE_WORDS = {"MASTER": "master of", "BACKUP": "backup of", "FAULT": "in fault:", "INIT": "not ready:"}
+HEADINGS = ("STATE", "INSTANCE", "INTERFACE", "VRID", "PRIORITY", "MASTER", "SINCE", "ADDRESSES")
+DETAIL_INDENT = 12
+
+
+@click.command("status", short_help="who is master here, why, since when, and what is wrong")
+@click.option("--json", "as_json", is_flag=True, help="one JSON document, for programs")
+@click.option("--run-dir", metavar="DIR", help="the daemon's directory [default: HOLDFAST_RUN_DIR, /run/holdfast …]")
+def command(as_json: bool, run_dir: str | None) -> None:
+    """Who is master here, why, since when, and what is wrong.
+
+    \b
+    Examples:
+      holdfast status
+      holdfast status --run-dir /run/b
+      holdfast status --json | jq -r '.instances[] | "\\(.name) \\(.state)"'
+    """
+    try:
+        if as_json:
+            sys.stdout.buffer.write(ask_bytes(run_dir, {"command": "status"}) + b"\n")
+            sys.stdout.buffer.flush()
+            return
+        sheet = Sheet()
+        draw(ask(run_dir, {"command": "status"}), sheet)
+        sheet.flush()
+    except AskError as reason:
+        click.echo(f"holdfast: {reason}", err=True)
+        raise SystemExit(1) from None
+
+
+def draw(status: dict[str, Any], sheet: Sheet) -> None:
+    """The whole page from the JSON document."""
+    now = _point(status.get("time"))
+    instances = status.get("instances") or []
+    sheet.line(_headline(status))
+    if instances:
+        counts = Counter(str(instance.get("state")) for instance in instances)
+        shown = [sheet.paint(f"{STATE_WORDS[s]} {counts[s]}", STATE_COLOURS[s]) for s in STATE_ORDER if counts[s]]
+        sheet.line(", ".join(shown))
+        sheet.line()
+        _instances(instances, now, sheet)
+    else:
+        sheet.line("no virtual router is configured")
+    _groups(status.get("sync_groups") or [], sheet)
+    _trackers(status.get("trackers") or [], now, sheet)
+    for kind in ("bfd", "virtual_servers"):
+        _others(kind, status.get(kind) or [], sheet)
+
+
+def _headline(status: dict[str, Any]) -> str:
+    return f"{status.get('node', '?')}: holdfast {status.get('version', '?')}, pid {status.get('pid', '?')}"
+
+
+def _point(text: object) -> datetime | None:
+    try:
+        point = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return point if point.tzinfo else point.replace(tzinfo=UTC)
+
+
+def since_text(text: object, now: datetime | None) -> str:
+    """How long ago, to the second: `4 min 10 s ago`; the text itself when there is no telling."""
+    point = _point(text)
+    if point is None or now is None:
+        return str(text or "-")
+    span_s = max(int((now - point).total_seconds()), 0)
+    return f"{span_text(span_s * SECOND)} ago" if span_s else "just now"
+
+
+def _priority(instance: dict[str, Any]) -> str:
+    base, effective = instance.get("priority"), instance.get("effective_priority")
+    return f"{base}" if effective in (None, base) else f"{effective} of {base}"
+
+
+def _master(instance: dict[str, Any]) -> str:
+    if instance.get("state") == "MASTER":
+        return "this node"
+    master = instance.get("master")
+    return f"{master['address']} ({master['priority']})" if master else "-"
+
+
+def _instances(instances: list[dict[str, Any]], now: datetime | None, sheet: Sheet) -> None:
+    rows = [
+        (
+            str(instance.get("state")),
+            str(instance.get("name")),
+            str(instance.get("interface") or "-"),
+            str(instance.get("vrid")),
+            _priority(instance),
+            _master(instance),
+            since_text(instance.get("since"), now),
+        )
+        for instance in instances
+    ]
+    addresses = [[*(i.get("vips") or []), *(i.get("excluded_vips") or [])] for i in instances]
+    columns = widths([HEADINGS[:-1], *rows])
+    taken = sum(columns) + len(GAP) * len(columns)
+    room = None if sheet.width is None else sheet.width - taken
+    own_column = room is None or room >= len(HEADINGS[-1])
+    headings = HEADINGS if own_column else HEADINGS[:-1]
+    sheet.line(GAP.join(aligned(headings, [*columns, 0])), "faint")
+    for row, vips, instance in zip(rows, addresses, instances, strict=True):
+        shown = fitted(vips, room) or "-"
+        together = own_column and (room is None or len(shown) <= room)
+        cells = aligned((*row, shown if together else ""), columns)
+        sheet.line((sheet.paint(cells[0], STATE_COLOURS.get(row[0], "")) + GAP + GAP.join(cells[1:])).rstrip())
+        if not together:
+            sheet.wrapped(" ".join(vips) or "-", DETAIL_INDENT, "  addresses")
+        _details(instance, sheet)
+
+
+def _details(instance: dict[str, Any], sheet: Sheet) -> None:
+    faults = [str(fault) for fault in instance.get("faults") or []]
+    cause, following = str(instance.get("cause") or ""), str(instance.get("next") or "")
+    if cause and cause not in faults:
+        sheet.wrapped(f"{cause}; {following}" if following and following != cause else cause, DETAIL_INDENT, "  why")
+    for fault in faults:
+        remedy = cure(fault)
+        sheet.wrapped(f"{fault}: {remedy}" if remedy else fault, DETAIL_INDENT, "  fault", "red")
+    held = instance.get("held")
+    if held:
+        until = f" until {held['until']}" if held.get("until") else ""
+        sheet.wrapped(f"by {held.get('by')}{until}; `holdfast release {instance.get('name')}` ends it", 12, "  held")
+
+
+def cure(fault: str) -> str:
+    """What an operator can do about a fault, by its words; "" when the fault says it itself."""
+    words = fault.split()
+    if fault.startswith("interface ") and len(words) > 2:
+        if fault.endswith("is down"):
+            return f"see `ip link show {words[1]}`; bring it up with `ip link set {words[1]} up`, or look at its cable"
+        if fault.endswith("does not exist"):
+            return "see `ip link` for the names there are; put the right one in the configuration, or create it"
+    if fault.startswith(("no IPv4", "no IPv6")) and " address on " in fault:
+        return f"see `ip address show {words[-1]}`; adverts need an address of this host to come from"
+    if fault.startswith("source address ") and " is not on " in fault:
+        return f"add it with `ip address add {words[2]} dev {words[-1]}`, or correct unicast_src_ip / mcast_src_ip"
+    if words and words[0] in ("script", "track_script", "vrrp_script") and len(words) > 1:
+        return "run it by hand as the same user; the line of this script below says how it ended"
+    return ""
+
+
+def _groups(groups: list[dict[str, Any]], sheet: Sheet) -> None:
+    if not groups:
+        return
+    rows = [(str(g.get("state")), str(g.get("name")), " ".join(map(str, g.get("members") or []))) for g in groups]
+    _table(("STATE", "SYNC GROUP", "MEMBERS"), rows, [STATE_COLOURS.get(row[0], "") for row in rows], sheet)
+
+
+def _trackers(trackers: list[dict[str, Any]], now: datetime | None, sheet: Sheet) -> None:
+    if not trackers:
+        return
+    rows, colours = [], []
+    for tracker in trackers:
+        up = tracker.get("up")
+        weight = int(tracker.get("weight") or 0)
+        effect = f"{weight:+d}" if weight else "fault" if up is False else "-"
+        last = since_text(tracker["last_run"], now) if tracker.get("last_run") else "-"
+        word = "waiting" if up is None else "up" if up else "DOWN"
+        colours.append("yellow" if up is None else "green" if up else "red")
+        named = f"{tracker.get('kind')} {tracker.get('name')}"
+        rows.append((word, named, effect, last, str(tracker.get("detail") or "-")))
+    _table(("STATE", "TRACKER", "WEIGHT", "LAST RUN", "DETAIL"), rows, colours, sheet)
+
+
+def _others(kind: str, entries: list[dict[str, Any]], sheet: Sheet) -> None:
+    if entries:
+        sheet.line()
+        sheet.line(kind.replace("_", " "), "bold")
+        for entry in entries:
+            sheet.line("  " + "  ".join(f"{k} {v}" for k, v in entry.items() if not isinstance(v, (list, dict))))
+
+
+def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]], colours: list[str], sheet: Sheet) -> None:
+    columns = widths([headings, *rows])
+    sheet.line()
+    sheet.line(GAP.join(aligned(headings, columns)), "faint")
+    room = None if sheet.width is None else sheet.width - sum(columns[:-1]) - len(GAP) * (len(columns) - 1)
+    for row, colour in zip(rows, colours, strict=True):
+        last = row[-1] if room is None or len(row[-1]) <= room else row[-1][: max(room - 1, 8)] + "…"
+        cells = aligned((*row[:-1], last), columns)
+        sheet.line((sheet.paint(cells[0], colour) + GAP + GAP.join(cells[1:])).rstrip())
