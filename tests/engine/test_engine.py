@@ -275,6 +275,20 @@ def test_routine_adverts_are_watched_and_move_the_deadline_lazily() -> None:
     assert Unwatch(1) in b.effects
 
 
+def test_a_resigning_master_is_believed_though_it_was_heard_a_moment_ago() -> None:
+    lan = simple()
+    lan.run(5 * SECOND)
+    b = lan.hosts["b"]
+    lan.hosts["a"].cut = True
+    lan.run(100 * MILLISECOND)
+    resigned_at = lan.now
+    lan.handle(b, AdvertArrived(1, 0, parse("192.0.2.11"), SECOND))
+    lan.now = resigned_at + 609_375_000
+    assert b.engine.take_due(lan.now) == [1]
+    lan.handle(b, TimersDue({1: (resigned_at - 1, 7)}))
+    assert b.history[-1] == (lan.now, "VI_1", "MASTER")
+
+
 def test_reload_of_the_same_plan_touches_nothing() -> None:
     lan = simple()
     lan.run(5 * SECOND)

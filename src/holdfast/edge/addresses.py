@@ -158,6 +158,10 @@ class Addresses:
         """The slots that hold addresses now."""
         return [slot for slot, held in self._held.items() if held]
 
+    def held_keys(self, slot: int) -> set[tuple[int, Address, int]]:
+        """What a slot holds, as the kernel knows it: (interface index, address, prefix length)."""
+        return set(self._held.get(slot, ()))
+
     def sweep(self, seen: Iterable[AddressSeen]) -> list[str]:
         """Remove what a dead run left: addresses of this plan that are tagged as ours. Names what was removed."""
         planned = {place.key: place for places in self._places.values() for place in places}

@@ -79,6 +79,7 @@ class Channel:
         self._on_closed = on_closed
         self._queue: deque[tuple[bytes, int | None, bool]] = deque()
         self._pending: list[Any] = []
+        self._taken = 0  # messages read so far
         self.lost_lines = 0
         self.closed = False
         loop.watch(end.fileno(), self._readable)
@@ -158,6 +159,7 @@ class Channel:
                 if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                     fd = array.array("i", payload[:4])[0]
             for message in self._decoder.decode(packet):
+                self._taken += 1
                 self._on_message(message, fd)
             if self.closed:
                 return
@@ -169,6 +171,13 @@ class Channel:
         self._loop.unwatch(self._socket.fileno())
         self._socket.close()
         self._on_closed()
+
+    def drain(self) -> None:
+        """Take in what still waits to be read: the other end may have spoken before it ended."""
+        before = -1
+        while not self.closed and before != self._taken:
+            before = self._taken
+            self._readable()
 
     def close(self) -> None:
         """Give the socket back without calling `on_closed`."""

@@ -30,6 +30,7 @@ from holdfast.engine.messages import (
     AnnounceAddresses,
     Asleep,
     Configure,
+    Dismiss,
     EngineEffect,
     EngineEvent,
     Hush,
@@ -264,7 +265,7 @@ class Engine:
         """The watch saw the routine advert `count` more times, last at `at`."""
         if count:
             slot.count("advert_rcvd", count)
-        if at and isinstance(slot.state, Backup):
+        if at > slot.heard_after and isinstance(slot.state, Backup):
             after = heard_again(slot.config, slot.standing, slot.state, at)
             if after.master_down_at > slot.state.master_down_at:
                 slot.state = after
@@ -367,10 +368,13 @@ class Engine:
         slot.count("advert_rcvd")
         if event.priority == RESIGN:
             slot.count("pri_zero_rcvd")
+        if event.counted:
+            slot.count(event.counted)
         for remark in event.remarks:
             self.tell(LogLine(Level.WARNING, f"({slot.config.name}) {remark}", "remark"))
         received = AdvertReceived(event.priority, event.source, event.adver_interval_ns)
         self._log_master(slot, received)
+        slot.heard_after = now
         self._step(slot, received, now)
         if is_routine(slot.config, slot.standing, slot.state, received):
             slot.watched = True
@@ -592,7 +596,7 @@ class Engine:
         self._step(slot, Withdrawn(role, cause), now)
         del self.slots[slot.number]
         slot.timer_at = None
-        self._effects.append(Unwatch(slot.number))
+        self._effects += (Unwatch(slot.number), Dismiss(slot.number))
 
     def restart_timer(self, slot: Slot, now: Nanoseconds) -> None:
         """A changed configuration: a backup waits its new full interval, a master advertises at once and goes on."""

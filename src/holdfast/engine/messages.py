@@ -47,6 +47,7 @@ class AdvertArrived(EngineEvent, frozen=True):
     source: Address
     adver_interval_ns: Nanoseconds
     remarks: tuple[str, ...] = ()
+    counted: str = ""  # the counter of a fault that did not keep it out
 
 
 class AdvertRefused(EngineEvent, frozen=True):

@@ -19,6 +19,7 @@ class Slot:
         "counters",
         "faults",
         "group",
+        "heard_after",
         "number",
         "refused",
         "role",
@@ -40,6 +41,7 @@ class Slot:
         self.timer_at: Nanoseconds | None = None  # what stands for it in the heap
         self.start_at: Nanoseconds = now
         self.watched = False
+        self.heard_after: Nanoseconds = 0  # routine adverts heard before this were overtaken by an event
         self.group: str | None = None
         self.faults: tuple[str, ...] = ()
         self.refused = ""  # what the kernel would not do, while that keeps the slot in FAULT

@@ -1,0 +1,100 @@
+"""The builder: a short-lived process that reads the configuration and hands the plan over as bytes.
+
+It is forked from the supervisor, so that the parser, its tables and whatever it imports never stay in a process that
+lives on; and so that reading 100,000 lines stalls nobody's loop.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+
+import msgspec
+
+from holdfast.base.problem import Problem
+from holdfast.daemon.options import Options
+from holdfast.edge.loop import Loop
+
+REFUSED = "refused"
+
+
+class Built(msgspec.Struct, frozen=True, kw_only=True):
+    """What a builder handed over. `plan` is empty when the configuration cannot run: `exit_status` says how to end."""
+
+    plan: bytes = b""
+    problems: list[Problem] = []
+    exit_status: int = 0
+    failure: str = ""  # the builder itself failed: a mistake of ours
+
+
+class Build:
+    """One builder at work; `on_built` gets its outcome, once."""
+
+    def __init__(self, options: Options, loop: Loop, on_built: Callable[[Built], None]) -> None:
+        self._loop = loop
+        self._on_built = on_built
+        self._octets = bytearray()
+        self._fd, self.pid = start_builder(options)
+        loop.watch(self._fd, self._readable)
+
+    def _readable(self) -> None:
+        piece = os.read(self._fd, 1 << 20)
+        if piece:
+            self._octets += piece
+            return
+        self._loop.unwatch(self._fd)
+        os.close(self._fd)
+        os.waitpid(self.pid, 0)
+        self._on_built(decode(bytes(self._octets)))
+
+
+def decode(octets: bytes) -> Built:
+    """What the builder wrote; a builder that died is a failure told as such."""
+    try:
+        return msgspec.msgpack.decode(octets, type=Built)
+    except msgspec.DecodeError:
+        return Built(exit_status=1, failure="the configuration's reader ended before it was done")
+
+
+def build_now(options: Options) -> Built:
+    """Read the configuration and wait for it (at start, when there is nothing else to do)."""
+    fd, pid = start_builder(options)
+    octets = bytearray()
+    while piece := os.read(fd, 1 << 20):
+        octets += piece
+    os.close(fd)
+    os.waitpid(pid, 0)
+    return decode(bytes(octets))
+
+
+def start_builder(options: Options) -> tuple[int, int]:
+    """Fork a builder: the descriptor its outcome can be read from, and its pid."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid:
+        os.close(writer)
+        return reader, pid
+    status = 1
+    try:
+        os.close(reader)
+        outcome = msgspec.msgpack.encode(_build(options))
+        with os.fdopen(writer, "wb") as pipe:
+            pipe.write(outcome)
+        status = 0
+    except BaseException as failed:  # nothing of the parent's may run on in this process
+        sys.stderr.write(f"holdfast: the configuration's reader failed: {failed!r}\n")
+    finally:
+        os._exit(status)
+
+
+def _build(options: Options) -> Built:
+    try:
+        from holdfast.config.builder import build_plan
+
+        result = build_plan(
+            options.config_file, config_id=options.config_id, all_includes_checked=options.all_includes_checked
+        )
+        return Built(plan=result.plan_bytes or b"", problems=list(result.problems), exit_status=result.exit_status)
+    except Exception as failed:
+        import traceback
+
+        return Built(exit_status=1, failure="".join(traceback.format_exception(failed)))

@@ -1,0 +1,63 @@
+"""Resigning for a worker that could not: priority 0 for every master, and its addresses off, in a process apart."""
+
+import os
+import select
+
+import msgspec
+
+from holdfast.config.plan import VrrpPlan
+from holdfast.edge.addresses import Addresses
+from holdfast.edge.adverts import Adverts
+from holdfast.edge.interfaces import Interfaces
+from holdfast.engine.faults import primary_address
+from holdfast.kernel.errors import KernelRefused
+from holdfast.kernel.netlink import MonitorSocket, NetlinkSocket
+from holdfast.vrrp.config import RESIGN
+from holdfast.vrrp.machine import Standing
+
+PATIENCE_S = 5.0
+
+
+def release(octets: bytes, masters: list[str]) -> str:
+    """Fork a process that resigns for `masters` and removes every address of the plan; "" or what went wrong."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            _release(octets, masters)
+            status = 0
+        except BaseException as failed:
+            os.write(2, f"holdfast: releasing addresses failed: {failed}\n".encode())
+        finally:
+            os._exit(status)
+    pidfd = os.pidfd_open(pid)
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    ended = bool(poll.poll(PATIENCE_S * 1000))
+    os.close(pidfd)
+    if not ended:
+        os.kill(pid, 9)
+    _, status = os.waitpid(pid, 0)
+    return "" if status == 0 else "The addresses of the dead worker could not be released: remove them with `ip address`"
+
+
+def _release(octets: bytes, masters: list[str]) -> None:
+    plan = msgspec.msgpack.decode(octets, type=VrrpPlan)
+    netlink = NetlinkSocket()
+    interfaces = Interfaces(netlink, MonitorSocket())
+    known = {interface.name: interface for interface in interfaces.dump()}
+    addresses = Addresses(netlink, interfaces)
+    adverts = Adverts(lambda fd, call: None, lambda fd: None, lambda event, now: None)
+    resigning = []
+    for slot, config in enumerate(plan.instances):
+        addresses.configure(slot, config)
+        if config.name not in masters:
+            continue
+        standing = Standing(RESIGN, primary_address(config, known))
+        try:
+            adverts.ready(slot, config, standing, interfaces.index_of(config.interface))
+            resigning.append((slot, RESIGN))
+        except KernelRefused:
+            continue  # its interface is gone: then so are its addresses
+    adverts.send_now(resigning)
+    addresses.sweep(interfaces.present())

@@ -1,0 +1,126 @@
+"""The daemon from its first line to its last: options in, exit status out."""
+
+import os
+import socket
+import sys
+
+from holdfast.base.problem import Grade
+from holdfast.daemon.building import Built, build_now
+from holdfast.daemon.options import Options
+
+EXIT_FATAL = 1
+EXIT_PERMISSION = 4
+EXIT_NO_CONFIGURATION = 6
+
+
+def run(options: Options) -> int:
+    """Run the daemon in this process (or, not in the foreground, in one that this leaves behind); its exit status."""
+    from holdfast.daemon.privileges import missing_line
+    from holdfast.edge.logs import open_log
+
+    try:
+        os.makedirs(options.run_dir, mode=0o755, exist_ok=True)
+    except OSError as refused:
+        return _say(f"cannot make the run directory {options.run_dir}: {refused.strerror}; choose one with --run-dir")
+    log = open_log(options)
+    lacking = missing_line()
+    if lacking:
+        log.say_error(lacking)
+        log.close()
+        return EXIT_PERMISSION
+    if not os.path.exists(options.config_file) and not _is_pattern(options.config_file):
+        log.say_error(f"{options.config_file} does not exist: write one, or name another with -f")
+        log.close()
+        return EXIT_NO_CONFIGURATION
+    built = build_now(options)
+    for problem in built.problems:
+        log.problem(problem)
+    if not built.plan:
+        reason = built.failure or f"{options.config_file} cannot run as it is"
+        log.say_error(f"{reason}; see the problems above, or run `holdfast check {options.config_file}`")
+        log.close()
+        return built.exit_status or EXIT_FATAL
+    if not options.foreground and not _daemonise():
+        return 0
+    status = _supervise(options, built, log)
+    log.close()
+    return status
+
+
+def _say(line: str) -> int:
+    sys.stderr.write(f"holdfast: {line}\n")
+    return EXIT_FATAL
+
+
+def _is_pattern(path: str) -> bool:
+    return any(character in path for character in "*?[{")
+
+
+def _daemonise() -> bool:
+    """Leave the terminal: True in the process that goes on, False in the one that was started."""
+    reader, writer = os.pipe()
+    if os.fork():
+        os.close(writer)
+        os.read(reader, 1)  # until the daemon has its pid file, or ended
+        return False
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    os.chdir("/")
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.close(reader)
+    os.set_inheritable(writer, False)
+    return True
+
+
+def _supervise(options: Options, built: Built, log: object) -> int:
+    from holdfast.control.server import ControlServer
+    from holdfast.daemon.listeners import Listeners
+    from holdfast.daemon.service import AlreadyRunning, Service
+    from holdfast.daemon.supervise import Supervisor
+    from holdfast.edge.clock import monotonic_ns
+    from holdfast.edge.logs import Log
+    from holdfast.edge.loop import Loop
+    from holdfast.kernel import process
+
+    assert isinstance(log, Log)
+    loop = Loop()
+    try:
+        service = Service(options)
+    except AlreadyRunning as running:
+        log.say_error(str(running))
+        return EXIT_FATAL
+    listeners = Listeners(options, built.plan, loop, log)
+    names = listeners.settings.process_names
+    process.set_name(names.get("parent", "keepalived" if options.compatible else "holdfast"))
+    supervisor = Supervisor(options, loop, log, service, listeners)
+    supervisor.plan = built.plan
+    control_path = os.path.join(options.run_dir, "control.sock")
+    try:
+        supervisor.control = ControlServer(control_path, supervisor.on_request, loop)
+    except OSError as refused:
+        log.say_error(f"no commands can be given: {control_path}: {refused.strerror or refused}")
+    log.say_start(built.problems)
+    listeners.start(monotonic_ns())
+    if options.run_vrrp and listeners.has_instances:
+        supervisor.start_worker(monotonic_ns())
+    else:
+        service.ready("nothing to run")
+    try:
+        return supervisor.run()
+    finally:
+        if supervisor.control is not None:
+            supervisor.control.close()
+        service.close()
+
+
+def host_name() -> str:
+    """This host's name, as it is."""
+    return socket.gethostname()
+
+
+def errors(built: Built) -> int:
+    """How many problems are errors."""
+    return sum(problem.grade is Grade.ERROR for problem in built.problems)

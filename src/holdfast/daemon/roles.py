@@ -1,0 +1,145 @@
+"""What runs in which process. The vrrp worker: elections, trackers and addresses, and nothing that takes time."""
+
+import gc
+import mmap
+import os
+import signal
+import socket
+
+import msgspec
+
+from holdfast.base.problem import Problem
+from holdfast.config.plan import Scheduling, Settings, VrrpPlan
+from holdfast.daemon.options import Options
+from holdfast.edge.channel import Channel, ToWorker
+from holdfast.edge.loop import Loop
+from holdfast.edge.worker import VrrpWorker
+from holdfast.engine.messages import LogLine
+from holdfast.kernel import process
+from holdfast.kernel.errors import KernelRefused
+from holdfast.vrrp.messages import Level
+
+EXIT_FATAL = 1
+EXIT_CONFIG = 2
+EXIT_PERMISSION = 4
+
+PULSE_BYTES = 4096
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True):
+    """The plan as the supervisor keeps it: settings decoded, the rest as bytes for the workers."""
+
+    octets: bytes
+    settings: Settings
+    problems: list[Problem] = []
+
+
+def schedule(wanted: Scheduling) -> list[process.Refusal]:
+    """Give this process the scheduling the operator asked for; what was refused."""
+    refusals = []
+    if wanted.cpu_affinity:
+        refusals.append(process.set_affinity(wanted.cpu_affinity))
+    if wanted.rt_priority:
+        refusals.append(process.set_realtime(wanted.rt_priority, wanted.rt_time_limit_us))
+    elif wanted.nice:
+        refusals.append(process.set_nice(wanted.nice))
+    if wanted.no_swap:
+        refusals.append(process.lock_memory())
+    return [refusal for refusal in refusals if refusal is not None]
+
+
+def run_vrrp_worker(octets: bytes, options: Options, end: socket.socket, pulse: mmap.mmap, parent: int) -> int:
+    """The vrrp worker's whole life, in the process just forked; its exit status."""
+    plan = msgspec.msgpack.decode(octets, type=VrrpPlan)
+    names = plan.settings.process_names
+    process.set_name(names.get("vrrp", "keepalived_vrrp" if options.compatible else "holdfast_vrrp"))
+    loop = Loop()
+    wakeup = _signals(loop)
+    worker: VrrpWorker | None = None
+
+    def on_message(message: object, fd: int | None) -> None:
+        if worker is not None:
+            worker.on_message(message, fd)
+
+    def on_closed() -> None:
+        if worker is not None:
+            worker.leave("the supervisor is gone")
+
+    channel = Channel(end, ToWorker, loop, on_message, on_closed)
+    if not process.die_with_parent(parent):
+        return EXIT_FATAL
+    try:
+        worker = VrrpWorker(plan, loop, channel, pulse)
+        worker.interfaces.log_addresses = options.log_addresses
+        wakeup.append(worker)
+        for refusal in schedule(plan.settings.scheduling):
+            channel.put(LogLine(Level.WARNING, refusal.text()))
+        worker.start()
+    except KernelRefused as refused:
+        channel.send(LogLine(Level.ERROR, str(refused)))
+        return EXIT_PERMISSION
+    worker.run()
+    worker.close()
+    orphaned = channel.closed
+    channel.close()
+    if orphaned:
+        from holdfast.daemon.orphan import last_duties
+
+        last_duties(worker.plan, options)
+    return 0
+
+
+def _signals(loop: Loop) -> list[VrrpWorker]:
+    """SIGTERM and SIGINT make the worker leave; the others are the supervisor's affair."""
+    workers: list[VrrpWorker] = []
+    reader, writer = socket.socketpair()
+    reader.setblocking(False)
+    writer.setblocking(False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+    def told(kept: socket.socket = writer) -> None:
+        reader.recv(64)
+        for worker in workers:
+            worker.leave("told by a signal")
+
+    loop.watch(reader.fileno(), told)
+    return workers
+
+
+def fork_vrrp_worker(
+    octets: bytes, options: Options, pulse: mmap.mmap, close_in_child: list[int]
+) -> tuple[int, socket.socket]:
+    """Fork the vrrp worker: its pid and the supervisor's end of the channel."""
+    mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    parent = os.getpid()
+    gc.freeze()  # what is shared with the child stays shared: the collector does not write to it
+    pid = os.fork()
+    if pid:
+        its.close()
+        return pid, mine
+    status = EXIT_FATAL
+    try:
+        mine.close()
+        signal.set_wakeup_fd(-1)
+        for fd in close_in_child:
+            os.close(fd)
+        status = run_vrrp_worker(octets, options, its, pulse, parent)
+    except SystemExit:
+        pass
+    except BaseException:
+        import traceback
+
+        text = traceback.format_exc()
+        try:
+            its.setblocking(True)
+            its.send(msgspec.msgpack.encode([LogLine(Level.ERROR, f"The vrrp worker failed: {text}")]))
+        except OSError:
+            os.write(2, text.encode())
+        status = 70
+    finally:
+        os._exit(status)

@@ -1,0 +1,415 @@
+"""Adverts out and in: ready-made packets that leave in batches, and the routine ones absorbed on arrival.
+
+*Out.* A slot's packets are made when its source or priority is known, never during a transition. One socket a family
+serves all interfaces; a beat's packets leave in one system call.
+
+*In.* One socket an interface and family. What is identical to a slot's watched advert is absorbed: in the kernel by a
+BPF filter where that may be loaded, else here by comparing octets. All other packets go through `vrrp.receive`.
+"""
+
+import socket
+from collections.abc import Callable, Iterable
+
+from holdfast.base.address import Address, text
+from holdfast.base.time import Nanoseconds
+from holdfast.edge.clock import monotonic_ns
+from holdfast.engine.messages import AdvertArrived, AdvertRefused, EngineEvent
+from holdfast.kernel.advert_sockets import destination, leave_by, open_receiver, open_sender
+from holdfast.kernel.batches import JoinedBatch, ReceiveBatch, SendBatch
+from holdfast.kernel.bpf import AdvertFilter, AdvertFilterUnavailable
+from holdfast.vrrp.config import RESIGN, AuthType, Family, InstanceConfig, OldChecksum
+from holdfast.vrrp.machine import Standing
+from holdfast.vrrp.packet import Advert, ChecksumForm, encode_ipv4, encode_vrrp
+from holdfast.vrrp.receive import PacketRejected, ReceivedPacket, ReceiveRules, receive
+
+RECEIVE_PACKETS = 32
+PACKET_BYTES = 2048
+READ_BOUND = 8  # batches a read takes at most, so that a flood does not keep the timers waiting
+SOCKET_FAMILY = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
+
+Messages = list[tuple[bytes, bytes, bytes]]
+
+
+class Watched:
+    """What a slot's routine advert looks like, and when it was last seen."""
+
+    __slots__ = ("by_kernel", "count", "filter_base", "last_at", "look")
+
+    def __init__(self, look: bytes, by_kernel: bool) -> None:
+        self.look = look
+        self.by_kernel = by_kernel
+        self.filter_base = 0  # the filter's count when last asked
+        self.last_at: Nanoseconds = 0
+        self.count = 0
+
+
+class Outgoing:
+    """The packets of a slot: as it regularly advertises, and as it resigns."""
+
+    __slots__ = ("batch", "priority", "resign")
+
+    def __init__(self, fd: int, priority: int, regular: Messages, resign: Messages) -> None:
+        self.priority = priority
+        self.batch = SendBatch(fd, regular)
+        self.resign = resign
+
+
+class Arrived:
+    """A packet as it came in: what a watch for its like needs to know."""
+
+    __slots__ = ("length", "look", "message", "port", "source", "target", "ttl")
+
+    def __init__(
+        self, port: "Port", message: bytes, source: Address, target: Address, ttl: int, look: bytes, length: int
+    ) -> None:
+        self.port = port
+        self.message = message
+        self.source = source
+        self.target = target
+        self.ttl = ttl
+        self.look = look
+        self.length = length  # as the socket delivered it
+
+
+class Port:
+    """The receiving side of one interface and family: a socket, its filter, and the slots behind each VRID."""
+
+    def __init__(self, interface: str, index: int, family: Family, groups: tuple[Address, ...], buffer: int | None):
+        self.interface = interface
+        self.index = index
+        self.family = family
+        self.groups = set(groups)
+        self.socket = open_receiver(SOCKET_FAMILY[family], interface, index, groups, buffer_bytes=buffer)
+        self.batch = ReceiveBatch(self.socket.fileno(), RECEIVE_PACKETS, PACKET_BYTES)
+        self.slots: dict[int, list[int]] = {}
+        self.filter: AdvertFilter | None = None
+        try:
+            self.filter = AdvertFilter.attach(self.socket, SOCKET_FAMILY[family])
+        except AdvertFilterUnavailable as reason:
+            self.unfiltered = str(reason)
+
+    def close(self) -> None:
+        """Give the socket back."""
+        if self.filter is not None:
+            self.filter.close()
+        self.socket.close()
+
+
+class Adverts:
+    """All sending and receiving of adverts."""
+
+    def __init__(
+        self,
+        watch_fd: Callable[[int, Callable[[], None]], None],
+        unwatch_fd: Callable[[int], None],
+        handle: Callable[[EngineEvent, Nanoseconds], None],
+    ) -> None:
+        self._watch_fd = watch_fd
+        self._unwatch_fd = unwatch_fd
+        self._handle = handle
+        self._senders: dict[Family, socket.socket] = {}
+        self._outgoing: dict[int, Outgoing] = {}
+        self._beats: dict[int, tuple[int, list[JoinedBatch]]] = {}
+        self._ports: dict[tuple[str, Family], Port] = {}
+        self._port_of: dict[int, Port] = {}
+        self._rules: dict[int, tuple[int, ReceiveRules]] = {}
+        self._watched: dict[int, Watched] = {}
+        self._current: Arrived | None = None  # the packet being handled
+        self.unknown_vrids: dict[tuple[str, int], int] = {}
+        self.filter_unavailable = ""
+        self.refused: list[tuple[int, str]] = []
+
+    # ---- out --------------------------------------------------------------------------------------------------------
+
+    def ready(self, slot: int, config: InstanceConfig, standing: Standing, index: int) -> None:
+        """Make the packets of a slot: they change with its priority, its source and its interface."""
+        self._beats.clear()
+        self._outgoing.pop(slot, None)
+        if standing.primary is None:
+            return
+        family = config.family
+        sender = self._senders.get(family)
+        if sender is None:
+            sender = self._senders[family] = open_sender(SOCKET_FAMILY[family])
+        self._outgoing[slot] = Outgoing(
+            sender.fileno(),
+            standing.priority,
+            self._messages(config, standing.primary, standing.priority, index),
+            self._messages(config, standing.primary, RESIGN, index),
+        )
+
+    def _messages(self, config: InstanceConfig, source: Address, priority: int, index: int) -> Messages:
+        advert = Advert(
+            version=config.version,
+            vrid=config.vrid,
+            priority=priority,
+            addresses=tuple(address.address for address in config.addresses),
+            adver_interval_ns=config.adver_interval_ns,
+            auth_type=config.auth_type if config.auth_type is AuthType.PASS else AuthType.NONE,
+            auth_data=config.auth_pass if config.auth_type is AuthType.PASS else bytes(8),
+        )
+        if config.checksum_as_v2:
+            form = ChecksumForm.MESSAGE_ONLY
+        elif config.unicast and config.old_checksum is OldChecksum.ALWAYS:
+            form = ChecksumForm.OLD_MULTICAST
+        else:
+            form = ChecksumForm.PSEUDO_HEADER
+        group = config.group
+        targets = [group] if group is not None else [peer.address for peer in config.unicast_peers]
+        family = SOCKET_FAMILY[config.family]
+        hops = 255 if config.unicast_ttl is None or not config.unicast else config.unicast_ttl
+        messages = []
+        for target in targets:
+            octets = encode_vrrp(advert, source=source, destination=target, checksum_form=form)
+            if config.family == Family.IPV4:
+                octets = encode_ipv4(octets, source, target, ttl=hops)
+                control = leave_by(family, index) if index else b""
+            else:
+                hop_limit = None if config.unicast and config.unicast_ttl is None else hops
+                control = leave_by(family, index, source, hop_limit)
+            messages.append((octets, destination(target, index), control))
+        return messages
+
+    def send_now(self, wanted: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """One advert each for (slot, priority), in one system call a family; (slot, errno) of what failed."""
+        by_socket: dict[int, tuple[list[int], list[SendBatch]]] = {}
+        for slot, priority in wanted:
+            outgoing = self._outgoing.get(slot)
+            if outgoing is None:
+                continue
+            batch = outgoing.batch
+            if priority != outgoing.priority:
+                batch = SendBatch(batch.fd, outgoing.resign)
+            slots, batches = by_socket.setdefault(batch.fd, ([], []))
+            slots.append(slot)
+            batches.append(batch)
+        failed = []
+        for slots, batches in by_socket.values():
+            if len(batches) == 1:
+                batches[0].send()
+                failed += [(slots[0], errno) for _, errno in batches[0].errors]
+            else:
+                failed += [(slots[position], errno) for position, errno in JoinedBatch(batches).send()]
+        return failed
+
+    def send_beat(self, beat: int, version: int, slots: list[int]) -> list[tuple[int, int]]:
+        """The regular adverts of a beat, from arrays that are kept until its members change."""
+        kept = self._beats.get(beat)
+        if kept is None or kept[0] != version:
+            by_socket: dict[int, list[SendBatch]] = {}
+            for slot in slots:
+                outgoing = self._outgoing.get(slot)
+                if outgoing is not None:
+                    by_socket.setdefault(outgoing.batch.fd, []).append(outgoing.batch)
+            kept = self._beats[beat] = (version, [JoinedBatch(batches) for batches in by_socket.values()])
+        failed = []
+        for joined in kept[1]:
+            wrong = joined.send()
+            if wrong:
+                sent = [slot for slot in slots if slot in self._outgoing]
+                failed += [(sent[position], errno) for position, errno in wrong if position < len(sent)]
+        return failed
+
+    # ---- in: ports --------------------------------------------------------------------------------------------------
+
+    def configure(self, slot: int, config: InstanceConfig, index: int, rules: ReceiveRules, buffer: int | None) -> None:
+        """Listen for a slot on its interface; KernelRefused when the kernel won't. Without the interface: not yet."""
+        self.dismiss(slot)
+        self._rules[slot] = (config.vrid, rules)
+        if config.interface and not index:
+            return
+        key = (config.interface, config.family)
+        port = self._ports.get(key)
+        groups = {config.group} if config.group is not None else set()
+        if port is not None and (port.index != index or not groups <= port.groups):
+            groups |= port.groups
+            kept = port.slots
+            self._close(key, port)
+            port = None
+        else:
+            kept = {}
+        if port is None:
+            port = Port(config.interface, index, config.family, tuple(sorted(groups)), buffer)
+            port.slots = kept
+            self._ports[key] = port
+            for slots in kept.values():
+                for other in slots:
+                    self._port_of[other] = port
+                    self._watched.pop(other, None)
+            opened = port
+            self._watch_fd(port.socket.fileno(), lambda: self._read(opened))
+            if port.filter is None:
+                self.filter_unavailable = port.unfiltered
+        port.slots.setdefault(config.vrid, []).append(slot)
+        self._port_of[slot] = port
+
+    def dismiss(self, slot: int) -> None:
+        """Listen no more for a slot; the port closes with its last one."""
+        self.unwatch(slot)
+        vrid, _ = self._rules.pop(slot, (0, None))
+        port = self._port_of.pop(slot, None)
+        if port is None:
+            return
+        slots = port.slots.get(vrid, [])
+        if slot in slots:
+            slots.remove(slot)
+        if not slots:
+            port.slots.pop(vrid, None)
+        if not port.slots:
+            self._close((port.interface, port.family), port)
+
+    def forget(self, slot: int) -> None:
+        """The slot is gone for good."""
+        self.dismiss(slot)
+        self._outgoing.pop(slot, None)
+        self._beats.clear()
+
+    def _close(self, key: tuple[str, Family], port: Port) -> None:
+        self._ports.pop(key, None)
+        self._unwatch_fd(port.socket.fileno())
+        port.close()
+
+    # ---- in: watching -----------------------------------------------------------------------------------------------
+
+    def watch(self, slot: int) -> None:
+        """The packet just handed over is routine for `slot`."""
+        arrived = self._current
+        if arrived is None or self._port_of.get(slot) is not arrived.port:
+            return
+        port, vrid = arrived.port, arrived.message[1]
+        watched = Watched(arrived.look, port.filter is not None and len(port.slots.get(vrid, ())) == 1)
+        if slot in self._watched:
+            watched.last_at, watched.count = self.heard(slot)
+        if watched.by_kernel and port.filter is not None:
+            head = arrived.message[:8]
+            port.filter.watch(vrid, arrived.source, arrived.target, arrived.length, head, arrived.ttl)
+        self._watched[slot] = watched
+
+    def unwatch(self, slot: int) -> tuple[Nanoseconds, int]:
+        """Absorb nothing for `slot` any more; when it was last heard and how often since last asked."""
+        heard = self.heard(slot)
+        watched = self._watched.pop(slot, None)
+        port = self._port_of.get(slot)
+        if watched is not None and watched.by_kernel and port is not None and port.filter is not None:
+            port.filter.unwatch(self._rules[slot][0])
+        return heard
+
+    def heard(self, slot: int) -> tuple[Nanoseconds, int]:
+        """When the routine advert of `slot` was last heard, and how often since last asked."""
+        watched = self._watched.get(slot)
+        if watched is None:
+            return 0, 0
+        last_at, count = watched.last_at, watched.count
+        watched.count = 0
+        port = self._port_of[slot]
+        if watched.by_kernel and port.filter is not None:
+            at, total = port.filter.heard(self._rules[slot][0])
+            if total > watched.filter_base:
+                count += total - watched.filter_base
+                watched.filter_base = total
+                last_at = max(last_at, at)
+                watched.last_at = last_at
+        return last_at, count
+
+    def heard_since(self, slot: int) -> tuple[Nanoseconds, int]:
+        """As `heard`, but asking leaves no trace: for views."""
+        watched = self._watched.get(slot)
+        if watched is None:
+            return 0, 0
+        last_at, count = watched.last_at, watched.count
+        port = self._port_of[slot]
+        if watched.by_kernel and port.filter is not None:
+            at, total = port.filter.heard(self._rules[slot][0])
+            count += total - watched.filter_base
+            last_at = max(last_at, at)
+        return last_at, count
+
+    # ---- in: reading ------------------------------------------------------------------------------------------------
+
+    def _read(self, port: Port) -> None:
+        batch = port.batch
+        for _ in range(READ_BOUND):
+            got = batch.receive()
+            now = monotonic_ns()
+            for number in range(got):
+                if port.family == Family.IPV4:
+                    self._read_ipv4(port, batch, number, now)
+                else:
+                    self._read_ipv6(port, batch, number, now)
+            if got < RECEIVE_PACKETS:
+                return
+
+    def _read_ipv4(self, port: Port, batch: ReceiveBatch, number: int, now: Nanoseconds) -> None:
+        packet = bytes(batch.payload(number))
+        if len(packet) < 24:
+            return self._too_short(port, packet)
+        start = (packet[0] & 15) * 4
+        length = int.from_bytes(packet[2:4], "big")
+        message = packet[start:length]
+        if len(message) < 8:
+            return self._too_short(port, packet)
+        source, target = Address(packet[12:16]), Address(packet[16:20])
+        look = packet[12:20] + message
+        self._take(Arrived(port, message, source, target, packet[8], look, len(packet)), now)
+
+    def _read_ipv6(self, port: Port, batch: ReceiveBatch, number: int, now: Nanoseconds) -> None:
+        message = bytes(batch.payload(number))
+        if len(message) < 8:
+            return self._too_short(port, message)
+        arrival = batch.arrival(number)
+        source = Address(batch.source(number))
+        target = Address(arrival[1]) if arrival else Address(bytes(16))
+        ttl = batch.hop_limit(number) or 0
+        look = source + target + message
+        self._take(Arrived(port, message, source, target, ttl, look, len(message)), now)
+
+    def _too_short(self, port: Port, packet: bytes) -> None:
+        key = (port.interface, -1)
+        self.unknown_vrids[key] = self.unknown_vrids.get(key, 0) + 1
+
+    def _take(self, arrived: Arrived, now: Nanoseconds) -> None:
+        port, vrid = arrived.port, arrived.message[1]
+        slots = port.slots.get(vrid)
+        if slots is None:
+            key = (port.interface, vrid)
+            self.unknown_vrids[key] = self.unknown_vrids.get(key, 0) + 1
+            return
+        for slot in tuple(slots):
+            watched = self._watched.get(slot)
+            rules = self._rules[slot][1]
+            if watched is not None and watched.look == arrived.look and (arrived.ttl == 255 or rules.unicast):
+                watched.last_at = now
+                watched.count += 1
+                continue
+            if len(slots) > 1 and not rules.meant_for(arrived.source, arrived.target):
+                continue
+            packet = ReceivedPacket(
+                source=arrived.source,
+                destination=arrived.target,
+                ttl=arrived.ttl,
+                payload=arrived.message,
+                family=port.family,
+            )
+            taken = receive(rules, packet)
+            if isinstance(taken, PacketRejected):
+                self._handle(AdvertRefused(slot, taken.reason.value, taken.text), now)
+                continue
+            self._current = arrived
+            interval = taken.adver_interval_ns
+            event = AdvertArrived(
+                slot, taken.priority, arrived.source, interval, taken.remarks, taken.counted
+            )
+            self._handle(event, now)
+            self._current = None
+
+    def close(self) -> None:
+        """Give every socket back."""
+        for key, port in list(self._ports.items()):
+            self._close(key, port)
+        for sender in self._senders.values():
+            sender.close()
+
+    def describe(self, slot: int) -> str:
+        """Where a slot's adverts go, for messages."""
+        port = self._port_of.get(slot)
+        return f"{port.interface} ({text(next(iter(port.groups)))})" if port and port.groups else "its peers"

@@ -1,0 +1,388 @@
+"""The vrrp worker: one loop that decodes to events, asks the engine, and carries its effects out.
+
+Nothing here waits for a peer, a script or a disk: what may take time goes to the supervisor as a notice.
+"""
+
+import gc
+import mmap
+import os
+import struct
+from collections.abc import Iterator
+
+import msgspec
+
+from holdfast.base.time import MILLISECOND, SECOND, Nanoseconds
+from holdfast.config.plan import VrrpPlan
+from holdfast.edge.addresses import Addresses
+from holdfast.edge.adverts import Adverts
+from holdfast.edge.channel import Ask, Channel, Ready, Reload, Reply, Stop
+from holdfast.edge.clock import asleep_ns, monotonic_ns, wall_text
+from holdfast.edge.interfaces import Interfaces
+from holdfast.edge.loop import Loop
+from holdfast.edge.neighbours import Neighbours
+from holdfast.engine.engine import Engine
+from holdfast.engine.messages import (
+    AddressesApplied,
+    AddressesRefused,
+    AddressLost,
+    AnnounceAddresses,
+    Asleep,
+    Configure,
+    Dismiss,
+    EngineEffect,
+    EngineEvent,
+    Hush,
+    InterfaceSeen,
+    Leaving,
+    LogLine,
+    Readvertise,
+    RoutineHeard,
+    ScriptFinished,
+    SendBeat,
+    SendOne,
+    SetAddresses,
+    StopAsked,
+    Tell,
+    TimersDue,
+    Unwatch,
+    Watch,
+)
+from holdfast.engine.reload import reload
+from holdfast.engine.view import NodeView, node_view
+from holdfast.kernel.errors import KernelRefused
+from holdfast.kernel.netlink import MonitorSocket, NetlinkSocket
+from holdfast.vrrp.machine import Left
+from holdfast.vrrp.messages import Level
+from holdfast.vrrp.receive import ReceiveRules
+
+RETRY: Nanoseconds = 100 * MILLISECOND
+"""How soon an address the kernel refused for a passing reason is tried again."""
+
+HEARTBEAT: Nanoseconds = SECOND
+"""How often at least the worker says that it lives."""
+
+ASLEEP: Nanoseconds = 100 * MILLISECOND
+"""A suspension longer than this is told to the machines."""
+
+REPLY_BYTES = 32 * 1024
+
+
+class VrrpWorker:
+    """The engine's hands. `run` returns when the worker is to end."""
+
+    def __init__(self, plan: VrrpPlan, loop: Loop, channel: Channel, pulse: mmap.mmap | None) -> None:
+        self.loop = loop
+        self.channel = channel
+        self.plan = plan
+        self.finished = False
+        self.keep_addresses = False
+        self._pulse = pulse
+        self._netlink = NetlinkSocket()
+        self._monitor = MonitorSocket()
+        self.interfaces = Interfaces(self._netlink, self._monitor)
+        self.addresses = Addresses(self._netlink, self.interfaces)
+        self.neighbours = Neighbours(self.interfaces, self.addresses, plan.garp_groups)
+        self.adverts = Adverts(loop.watch, loop.unwatch, self.handle)
+        self.engine = Engine(plan, monotonic_ns(), boot_age())
+        self._asleep_ns = asleep_ns()
+        self._retry: dict[int, Nanoseconds] = {}
+        self._background: list[Iterator[None]] = []
+        self._slow_reload = False
+
+    # ---- running ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take the interfaces in, sweep what a dead run left, begin every instance."""
+        known = self.interfaces.dump()
+        self.loop.watch(self._monitor.fileno(), self._links_changed)
+        now = monotonic_ns()
+        self.act(self.engine.begin(known, now), now)
+        self._sweep()
+        self.channel.put(Ready(len(self.plan.instances)))
+        self.channel.flush()
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+
+    def _sweep(self) -> None:
+        held = {key for slot in self.addresses.holding() for key in self.addresses.held_keys(slot)}
+        owners = {
+            address.address
+            for slot in self.engine.slots.values()
+            if slot.config.starts_as_owner
+            for address in slot.config.addresses
+        }
+        left = [
+            seen
+            for seen in self.interfaces.present()
+            if (seen.index, seen.address, seen.prefix_length) not in held and seen.address not in owners
+        ]
+        for swept in self.addresses.sweep(left):
+            line = f"Removed {swept}: left behind by an earlier run, and we are not master"
+            self.channel.put(LogLine(Level.WARNING, line))
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        loop, engine, pulse = self.loop, self.engine, self._pulse
+        next_beat = 0
+        while not self.finished:
+            loop.wait(self._deadline(next_beat), idle=not self._background)
+            now = monotonic_ns()
+            if now >= next_beat:
+                self._heartbeat(now)
+                next_beat = now + HEARTBEAT
+                if pulse is not None:
+                    struct.pack_into("=Q", pulse, 0, now)
+            deadline = engine.deadline()
+            if deadline is not None and deadline <= now:
+                self._timers(now)
+            if self._retry:
+                self._retry_addresses(now)
+            self.neighbours.due(now)
+            if self._background:
+                self._work_on()
+            self.channel.flush()
+
+    def _deadline(self, next_beat: Nanoseconds) -> Nanoseconds:
+        deadline = next_beat
+        for at in (self.engine.deadline(), self.neighbours.deadline(), min(self._retry.values(), default=None)):
+            if at is not None and at < deadline:
+                deadline = at
+        return deadline
+
+    def _timers(self, now: Nanoseconds) -> None:
+        watched = self.engine.take_due(now)
+        heard = {slot: self.adverts.heard(slot) for slot in watched} if watched else {}
+        self.act(self.engine.handle(TimersDue(heard), now), now)
+
+    def _heartbeat(self, now: Nanoseconds) -> None:
+        asleep = asleep_ns()
+        span, self._asleep_ns = asleep - self._asleep_ns, asleep
+        if span >= ASLEEP:
+            self.handle(Asleep(span), now)
+        for (interface, vrid), count in self.adverts.unknown_vrids.items():
+            if self.plan.settings.log_unknown_vrids:
+                what = f"VRID {vrid}" if vrid >= 0 else "a packet too short to be an advert"
+                self.channel.put(LogLine(Level.INFO, f"Unknown {what} on {interface}: {count} packets", "unknown-vrid"))
+        self.adverts.unknown_vrids.clear()
+        for change in self.interfaces.changes:
+            self.channel.put(LogLine(Level.INFO, change))
+        self.interfaces.changes.clear()
+
+    def _work_on(self) -> None:
+        """One slice of background work; it is dropped when done."""
+        work = self._background[0]
+        try:
+            next(work)
+        except StopIteration:
+            self._background.pop(0)
+
+    # ---- events and effects -----------------------------------------------------------------------------------------
+
+    def handle(self, event: EngineEvent | ScriptFinished, now: Nanoseconds) -> None:
+        """Give the engine an event and carry out what it asks."""
+        self.act(self.engine.handle(event, now), now)
+
+    def act(self, effects: list[EngineEffect], now: Nanoseconds) -> None:
+        """Carry effects out: sockets made ready, adverts, addresses, what follows from them, and then the rest."""
+        adverts: list[tuple[int, int]] = []
+        addresses: list[tuple[int, bool]] = []
+        rest: list[EngineEffect] = []
+        put = self.channel.put
+        for effect in effects:
+            kind = effect.__class__
+            if kind is Tell:
+                put(effect.notice)  # type: ignore[attr-defined]
+            elif kind is SendOne:
+                adverts.append((effect.slot, effect.priority))  # type: ignore[attr-defined]
+            elif kind is SetAddresses:
+                addresses.append((effect.slot, effect.present))  # type: ignore[attr-defined]
+            elif kind is SendBeat:
+                self._send_beat(effect)  # type: ignore[arg-type]
+            elif isinstance(effect, Configure | Readvertise):
+                self._prepare(effect)
+            else:
+                rest.append(effect)
+        if adverts:
+            self._failed(self.adverts.send_now(adverts))
+        if addresses:
+            self._set_addresses(addresses, now)
+        for effect in rest:
+            self._carry_out(effect, now)
+
+    def _send_beat(self, effect: SendBeat) -> None:
+        slots = self.engine.beats.members(effect.beat)
+        failed = self.adverts.send_beat(effect.beat, effect.version, slots)
+        if failed:
+            self._failed(failed)
+
+    def _failed(self, failed: list[tuple[int, int]]) -> None:
+        for slot, errno in failed:
+            found = self.engine.slots.get(slot)
+            if found is not None:
+                found.count("send_errors")
+                refused = KernelRefused("send an advert", self.adverts.describe(slot), errno)
+                self.channel.put(LogLine(Level.WARNING, f"({found.config.name}) {refused}", "send"))
+
+    def _carry_out(self, effect: EngineEffect, now: Nanoseconds) -> None:
+        if isinstance(effect, AnnounceAddresses):
+            slot = self.engine.slots.get(effect.slot)
+            if slot is not None:
+                try:
+                    self.neighbours.announce(effect.slot, effect.rounds, slot.config.announce, now)
+                except KernelRefused as refused:
+                    self.channel.put(LogLine(Level.WARNING, f"({slot.config.name}) {refused}", "announce"))
+        elif isinstance(effect, Hush):
+            self.neighbours.hush(effect.slot)
+        elif isinstance(effect, Watch):
+            self.adverts.watch(effect.slot)
+        elif isinstance(effect, Unwatch):
+            at, count = self.adverts.unwatch(effect.slot)
+            if count:
+                self.handle(RoutineHeard(effect.slot, at, count), now)
+        elif isinstance(effect, Dismiss):
+            self.adverts.forget(effect.slot)
+            self.addresses.drop(effect.slot)
+            self.neighbours.forget(effect.slot)
+            self._retry.pop(effect.slot, None)
+        else:
+            raise AssertionError(f"no way to carry out {effect!r}")
+
+    def _prepare(self, effect: Configure | Readvertise) -> None:
+        slot = self.engine.slots.get(effect.slot)
+        if slot is None:
+            return
+        config = slot.config
+        index = self.interfaces.index_of(config.interface)
+        try:
+            if isinstance(effect, Configure):
+                self.neighbours.forget(slot.number)
+                self.addresses.configure(slot.number, config)
+                rules = ReceiveRules.from_config(config)
+                self.adverts.configure(slot.number, config, index, rules, self._receive_buffer())
+            self.adverts.ready(slot.number, config, slot.standing, index)
+        except KernelRefused as refused:
+            self.handle(AddressesRefused(slot.number, str(refused), True), monotonic_ns())
+
+    def _receive_buffer(self) -> int | None:
+        policy = self.plan.settings.receive_buffer_policy
+        return int(policy) if policy.isdigit() else None
+
+    # ---- addresses --------------------------------------------------------------------------------------------------
+
+    def _set_addresses(self, wanted: list[tuple[int, bool]], now: Nanoseconds) -> None:
+        if self.keep_addresses:
+            wanted = [(slot, present) for slot, present in wanted if present]
+        applied, refusals = self.addresses.apply(wanted)
+        if applied:
+            self.act(self.engine.handle(AddressesApplied(applied), now), now)
+        for refusal in refusals:
+            if refusal.transient:
+                self._retry[refusal.slot] = now + RETRY
+            self.handle(AddressesRefused(refusal.slot, refusal.text, not refusal.transient), now)
+
+    def _retry_addresses(self, now: Nanoseconds) -> None:
+        due = [slot for slot, at in self._retry.items() if at <= now]
+        for slot in due:
+            del self._retry[slot]
+            found = self.engine.slots.get(slot)
+            if found is not None and found.role.name == "MASTER":
+                self._set_addresses([(slot, True)], now)
+
+    def _links_changed(self) -> None:
+        now = monotonic_ns()
+        try:
+            changed, gone = self.interfaces.read()
+        except KernelRefused as refused:
+            self.channel.put(LogLine(Level.ERROR, str(refused), "netlink"))
+            return
+        for interface in changed:
+            before = self.engine.interfaces.get(interface.name)
+            if before is not None and (before.index, before.mac) != (interface.index, interface.mac):
+                self.neighbours.forget_interface(before.index)
+                if before.index != interface.index:
+                    self.addresses.forget_interface(before.index)
+            self.handle(InterfaceSeen(interface), now)
+        for lost in gone:
+            slot = self.addresses.owner_of(lost)
+            if slot is not None:
+                self.handle(AddressLost(slot, lost.address, self.interfaces.name_of(lost.index)), now)
+
+    # ---- the supervisor ---------------------------------------------------------------------------------------------
+
+    def on_message(self, message: object, fd: int | None) -> None:
+        """Something the supervisor says."""
+        now = monotonic_ns()
+        if isinstance(message, ScriptFinished):
+            self.handle(message, now)
+        elif isinstance(message, Ask):
+            self._background.append(self._answer(message))
+        elif isinstance(message, Reload) and fd is not None:
+            self._background.append(self._reload(message.size, fd))
+        elif isinstance(message, Stop):
+            self.keep_addresses = message.keep_addresses
+            self.leave("asked to stop")
+
+    def leave(self, why: str) -> None:
+        """Resign, take the addresses off, and end."""
+        if self.finished:
+            return
+        now = monotonic_ns()
+        self.handle(StopAsked(), now)
+        if not self.keep_addresses:
+            still = [(slot, False) for slot in self.addresses.holding()]
+            if still:
+                self.addresses.apply(still)
+        self.channel.put(Leaving())
+        self.channel.flush()
+        self.finished = True
+
+    def _reload(self, size: int, fd: int) -> Iterator[None]:
+        """Read the plan from its memory file, decode it in slices, and bring the engine to it."""
+        with mmap.mmap(fd, size, prot=mmap.PROT_READ) as memory:
+            octets = bytes(memory)
+        os.close(fd)
+        yield
+        plan = msgspec.msgpack.decode(octets, type=VrrpPlan)
+        del octets
+        yield
+        now = monotonic_ns()
+        self.plan = plan
+        self.act(reload(self.engine, plan, [], now), now)
+        self.channel.put(Ready(len(plan.instances)))
+        gc.freeze()
+
+    def _answer(self, ask: Ask) -> Iterator[None]:
+        now = monotonic_ns()
+        heard = {slot: self.adverts.heard_since(slot) for slot in self.engine.slots}
+        view: NodeView | None = None
+        for view in node_view(self.engine, heard, wall_text, now):
+            if view is None:
+                yield
+        assert view is not None
+        octets = msgspec.json.encode(view)
+        yield
+        for start in range(0, len(octets), REPLY_BYTES):
+            piece = octets[start : start + REPLY_BYTES]
+            self.channel.put(Reply(ask.ask, piece, start + REPLY_BYTES >= len(octets)))
+            yield
+        if ask.clear:
+            for slot in self.engine.slots.values():
+                slot.counters = {"advert_sent": -self.engine.beats.sent(slot.number)}
+
+    def close(self) -> None:
+        """Give every descriptor back."""
+        self.adverts.close()
+        self.neighbours.close()
+        self._netlink.close()
+        self._monitor.close()
+
+    @property
+    def left(self) -> bool:
+        """Whether every instance has resigned."""
+        return all(isinstance(slot.state, Left) for slot in self.engine.slots.values())
+
+
+def boot_age() -> Nanoseconds:
+    """How long ago this machine booted, suspensions included."""
+    return monotonic_ns() + asleep_ns()

@@ -1,0 +1,271 @@
+"""The receive checks (RFC 3768 §7.1, RFC 9568 §7.1), in keepalived's order, each with a counter of its own."""
+
+from enum import StrEnum
+
+import msgspec
+
+from holdfast.base.address import Address, is_multicast, text
+from holdfast.base.time import CENTISECOND, SECOND, Nanoseconds
+from holdfast.vrrp.config import AuthType, Family, InstanceConfig, OldChecksum
+from holdfast.vrrp.packet import (
+    ADVERTISEMENT,
+    AUTH_BYTES,
+    Advert,
+    ChecksumForm,
+    Malformed,
+    checksum_of,
+    decode_vrrp,
+    message_bytes,
+)
+
+KNOWN_AUTH = {AuthType.NONE, AuthType.PASS, AuthType.AH}
+
+
+class RejectReason(StrEnum):
+    """Why a packet was refused: the counter's name."""
+
+    LENGTH = "packet_len_err"
+    TTL = "ip_ttl_err"
+    VERSION = "version_err"
+    TYPE = "invalid_type_rcvd"
+    INTERVAL = "advert_interval_err"
+    AUTH_TYPE = "invalid_authtype"
+    AUTH_MISMATCH = "authtype_mismatch"
+    AUTH_FAILURE = "auth_failure"
+    CHECKSUM = "checksum_err"
+    DESTINATION = "destination_err"
+    UNICAST_SOURCE = "unicast_src_err"
+    OWNER = "owner_ignored"
+
+
+class PacketRejected(msgspec.Struct, frozen=True):
+    """A packet that takes no part; `text` has the source, what came and what was expected."""
+
+    reason: RejectReason
+    text: str
+
+
+class ReceivedPacket(msgspec.Struct, frozen=True, kw_only=True):
+    """A VRRP message and what its IP header said. `payload` ends where the IP header says it does."""
+
+    source: Address
+    destination: Address
+    ttl: int
+    payload: bytes
+    family: Family
+
+
+class ReceiveRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What an instance accepts, worked out from its configuration once."""
+
+    vrid: int
+    version: int
+    family: Family
+    unicast: bool
+    adver_interval_ns: Nanoseconds
+    auth_type: AuthType
+    auth_pass: bytes
+    addresses: tuple[Address, ...]
+    address_set: frozenset[Address]
+    peers: frozenset[Address]
+    ttl_bounds: dict[bytes, tuple[int, int]]
+    group: Address | None
+    check_unicast_source: bool
+    checksum_as_v2: bool
+    old_checksum: OldChecksum
+    skip_check_adv_addr: bool
+    owner_ignores: bool
+    message_bytes: int
+
+    @classmethod
+    def from_config(cls, config: InstanceConfig) -> "ReceiveRules":
+        """The rules of an instance."""
+        addresses = tuple(address.address for address in config.addresses)
+        bounds = {
+            bytes(peer.address): (peer.min_ttl or 0, 255 if peer.max_ttl is None else peer.max_ttl)
+            for peer in config.unicast_peers
+            if peer.min_ttl is not None or peer.max_ttl is not None
+        }
+        return cls(
+            vrid=config.vrid,
+            version=config.version,
+            family=config.family,
+            unicast=config.unicast,
+            adver_interval_ns=config.adver_interval_ns,
+            auth_type=config.auth_type,
+            auth_pass=config.auth_pass,
+            addresses=addresses,
+            address_set=frozenset(addresses),
+            peers=frozenset(peer.address for peer in config.unicast_peers),
+            ttl_bounds=bounds,
+            group=config.group,
+            check_unicast_source=config.check_unicast_source or bool(bounds),
+            checksum_as_v2=config.checksum_as_v2,
+            old_checksum=config.old_checksum,
+            skip_check_adv_addr=config.skip_check_adv_addr,
+            owner_ignores=config.owner_ignore_adverts and config.priority == 255,
+            message_bytes=message_bytes(config.version, config.family == Family.IPV6, len(addresses)),
+        )
+
+    def meant_for(self, source: Address, destination: Address) -> bool:
+        """Whether a packet belongs to this instance rather than to another one of the same VRID and interface."""
+        if self.unicast:
+            return not is_multicast(destination) and source in self.peers
+        return destination == self.group
+
+
+def receive(rules: ReceiveRules, packet: ReceivedPacket) -> Advert | PacketRejected:
+    """The advert, if the packet passes every check; else why not. Never raises, whatever the octets."""
+    payload = packet.payload
+    problem = _length(rules, packet) or _header(rules, packet)
+    if problem is not None:
+        return problem
+    try:
+        advert = decode_vrrp(payload, packet.family == Family.IPV6)
+    except Malformed as wrong:
+        return PacketRejected(RejectReason.LENGTH, f"{wrong} (from {text(packet.source)})")
+    problem = _authentication(rules, packet, advert) if advert.version == 2 else None
+    if problem is None and advert.type != ADVERTISEMENT:
+        line = f"Invalid packet type from {text(packet.source)}. {advert.type} and expect 1"
+        problem = PacketRejected(RejectReason.TYPE, line)
+    problem = problem or _interval(rules, packet, advert)
+    if problem is not None:
+        return problem
+    remarks: list[str] = []
+    return _checksum(rules, packet, advert, remarks) or _sender(rules, packet) or _addresses(
+        rules, packet, advert, remarks
+    )
+
+
+def _length(rules: ReceiveRules, packet: ReceivedPacket) -> PacketRejected | None:
+    size = len(packet.payload)
+    if size < 8:
+        return PacketRejected(RejectReason.LENGTH, f"vrrp packet too short from {text(packet.source)}, length {size}")
+    ipv6 = packet.family == Family.IPV6
+    said = message_bytes(packet.payload[0] >> 4, ipv6, packet.payload[3])
+    header = 40 if ipv6 else 20
+    if size < said:
+        line = f"vrrp packet too short from {text(packet.source)}, length {size + header} and expect {said + header}"
+        return PacketRejected(RejectReason.LENGTH, line)
+    # Ethernet pads to 46 octets, and some senders count the padding into the IP length
+    if size > said and size + header > 46:
+        line = f"vrrp packet too long from {text(packet.source)}, length {size + header} and expect {said + header}"
+        return PacketRejected(RejectReason.LENGTH, line)
+    return None
+
+
+def _header(rules: ReceiveRules, packet: ReceivedPacket) -> PacketRejected | None:
+    source = packet.source
+    if packet.ttl != 255 and not rules.unicast:
+        line = f"invalid TTL/HL from {text(source)}. Received {packet.ttl} and expect 255"
+        return PacketRejected(RejectReason.TTL, line)
+    version = packet.payload[0] >> 4
+    if version != rules.version:
+        line = f"wrong VRRP version from {text(source)}. Received {version} and expect {rules.version}"
+        return PacketRejected(RejectReason.VERSION, line)
+    return None
+
+
+def _authentication(rules: ReceiveRules, packet: ReceivedPacket, advert: Advert) -> PacketRejected | None:
+    if packet.family == Family.IPV6:
+        return None
+    source = text(packet.source)
+    if advert.auth_type not in KNOWN_AUTH:
+        return PacketRejected(RejectReason.AUTH_TYPE, f"Invalid auth type from {source}: {advert.auth_type}")
+    if advert.auth_type != rules.auth_type:
+        line = f"received a {advert.auth_type} auth from {source}, expecting {int(rules.auth_type)}!"
+        return PacketRejected(RejectReason.AUTH_MISMATCH, line)
+    if rules.auth_type is AuthType.PASS and not _same(advert.auth_data, rules.auth_pass.ljust(AUTH_BYTES, b"\0")):
+        return PacketRejected(RejectReason.AUTH_FAILURE, f"received an invalid passwd from {source}!")
+    return None
+
+
+def _same(left: bytes, right: bytes) -> bool:
+    """Equality in constant time."""
+    difference = len(left) ^ len(right)
+    for a, b in zip(left, right, strict=False):
+        difference |= a ^ b
+    return difference == 0
+
+
+def _interval(rules: ReceiveRules, packet: ReceivedPacket, advert: Advert) -> PacketRejected | None:
+    if advert.version == 2 and advert.adver_interval_ns != rules.adver_interval_ns:
+        mine, theirs = rules.adver_interval_ns // SECOND, advert.adver_interval_ns // SECOND
+        line = f"advertisement interval mismatch with {text(packet.source)} mine={mine} sec rcv'd={theirs} sec"
+        return PacketRejected(RejectReason.INTERVAL, line)
+    if advert.adver_interval_ns == 0:
+        line = f"advertisement interval 0 from {text(packet.source)}: a backup cannot wait for it"
+        return PacketRejected(RejectReason.INTERVAL, line)
+    return None
+
+
+def _checksum(
+    rules: ReceiveRules, packet: ReceivedPacket, advert: Advert, remarks: list[str]
+) -> PacketRejected | None:
+    """IPv4 only: the kernel has checked IPv6's. Both v3 forms count, and for unicast the old one with 224.0.0.18."""
+    if packet.family == Family.IPV6:
+        return None
+    size = message_bytes(advert.version, False, len(advert.addresses))
+    message = packet.payload[:size]
+    source = text(packet.source)
+
+    def fits(form: ChecksumForm) -> bool:
+        return checksum_of(message, packet.source, packet.destination, form) == advert.checksum
+
+    if advert.version == 2:
+        if fits(ChecksumForm.MESSAGE_ONLY):
+            return None
+        return PacketRejected(RejectReason.CHECKSUM, f"Invalid VRRPv2 checksum from {source}")
+    if fits(ChecksumForm.PSEUDO_HEADER):
+        if rules.checksum_as_v2:
+            remarks.append(f"{source} sends checksums with the pseudo header, we without (v3_checksum_as_v2)")
+        return None
+    if fits(ChecksumForm.MESSAGE_ONLY):
+        if not rules.checksum_as_v2:
+            remarks.append(f"{source} sends VRRPv3 checksums without the pseudo header (RFC 9568); accepted")
+        return None
+    if rules.unicast and rules.old_checksum is not OldChecksum.NEVER and fits(ChecksumForm.OLD_MULTICAST):
+        remarks.append(f"{source} sends the old unicast VRRPv3 checksum (with 224.0.0.18); accepted")
+        return None
+    return PacketRejected(RejectReason.CHECKSUM, f"Invalid VRRPv3 checksum from {source}")
+
+
+def _sender(rules: ReceiveRules, packet: ReceivedPacket) -> PacketRejected | None:
+    source = text(packet.source)
+    if rules.unicast == is_multicast(packet.destination):
+        got, want = ("multicast", "unicast") if rules.unicast else ("unicast", "multicast")
+        return PacketRejected(RejectReason.DESTINATION, f"received a {got} advert from {source}, we speak {want}")
+    if rules.owner_ignores:
+        line = f"advert from {source} ignored: we own the addresses (priority 255)"
+        return PacketRejected(RejectReason.OWNER, line)
+    if rules.unicast and rules.check_unicast_source:
+        if packet.source not in rules.peers:
+            return PacketRejected(RejectReason.UNICAST_SOURCE, f"unicast source address {source} not a unicast peer")
+        least, most = rules.ttl_bounds.get(bytes(packet.source), (0, 255))
+        if not least <= packet.ttl <= most:
+            line = f"TTL {packet.ttl} of {source} is not within {least} to {most} (min_ttl, max_ttl)"
+            return PacketRejected(RejectReason.TTL, line)
+    return None
+
+
+def _addresses(rules: ReceiveRules, packet: ReceivedPacket, advert: Advert, remarks: list[str]) -> Advert:
+    """The address list may differ, but somebody should hear of it. Resigning adverts are not held to it."""
+    differs = advert.addresses != rules.addresses and not rules.skip_check_adv_addr
+    if differs:
+        source = text(packet.source)
+        if len(advert.addresses) != len(rules.addresses):
+            remarks.append(f"expected {len(rules.addresses)} VIPs but received {len(advert.addresses)} from {source}")
+        for missing in [address for address in rules.addresses if address not in advert.addresses]:
+            remarks.append(
+                f"ip address associated with VRID {rules.vrid} not present in advert from {source}: {text(missing)}"
+            )
+    if advert.version == 3 and advert.adver_interval_ns != rules.adver_interval_ns:
+        ours, theirs = rules.adver_interval_ns // CENTISECOND, advert.adver_interval_ns // CENTISECOND
+        remarks.append(
+            f"advertisement interval mismatch with {text(packet.source)} ours = {ours} centi-sec "
+            f"rcv'd={theirs} centi-sec; taking theirs while it is master"
+        )
+    if not remarks:
+        return advert
+    counted = "addr_list_err" if differs else ""
+    return msgspec.structs.replace(advert, remarks=tuple(remarks), counted=counted)
