@@ -41,7 +41,7 @@ def cure_for(errno: int) -> str:
     return _CURES.get(errno, f"look up {errno_name(errno)} in errno(3), and the kernel's log (dmesg)")
 
 
-class KernelRefused(Exception):  # noqa: N818 - it says who did what, as its readers see it
+class KernelRefused(Exception):
     """Linux refused `operation` on `target`: `cannot add 192.0.2.10/24 to eth0: operation not permitted; grant …`.
 
     `operation` is a verb phrase (`open a raw socket`), `target` the object, `errno` positive, `cure` words to act on.
