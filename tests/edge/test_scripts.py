@@ -319,7 +319,7 @@ def test_no_descriptors_left(stage: Stage) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     stage.until(lambda: len(stage.results) == 5)
     assert [r.error for r in stage.results if not r.succeeded and "many open files" not in r.error] == []
-    assert stage.results[0].error
+    assert any(result.error for result in stage.results)
     assert stage.run("/usr/bin/true").succeeded
 
 
