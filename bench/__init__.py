@@ -1,0 +1,1 @@
+"""Side by side with keepalived, on hosts in namespaces: `python -m bench`."""
