@@ -53,7 +53,8 @@ def build(context: Context, nodes: list[Node]) -> Built:
     instances = [(draft, instance) for draft in drafts.values() if (instance := builder.build(draft))]
     _told_twins(context, instances)
     group_configs, finished = _join(context, instances, drafts, groups)
-    trackers.unused()
+    if instances:
+        trackers.unused()
     others = read_others(context, nodes)
     plan = VrrpPlan(
         settings=settings,
@@ -153,7 +154,7 @@ def _carried_out(use: TrackedUse) -> bool:
 
 
 def _told_security(context: Context) -> None:
-    if not context.reference_runs_scripts or context.scripts.secure:
+    if not context.script_places or context.scripts.secure:
         return
     trouble = Trouble(
         "scripts are run, and enable_script_security is not set",
@@ -163,5 +164,8 @@ def _told_security(context: Context) -> None:
         condition=Condition.SECURITY,
         phrase="SECURITY VIOLATION - scripts are being executed but script_security not enabled.",
     )
-    context.findings.add(context.script_place, trouble)
+    for domain in ("lvs", "vrrp"):
+        if domain in context.script_places:
+            context.findings.add(context.script_places[domain], trouble, domain=domain)
+            break
 

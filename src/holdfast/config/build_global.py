@@ -36,8 +36,6 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True):
 
     version: int = 2
     announce: AnnounceConfig = AnnounceConfig()
-    lower_prio_delay_ns: Nanoseconds | None = None
-    lower_prio_repeat: int | None = None
     down_timer_adverts: int = 3
     lower_prio_no_advert: bool = False
     higher_prio_send_advert: bool = False
@@ -71,7 +69,21 @@ def global_settings(context: Context, nodes: list[Node]) -> dict[str, Node]:
                     phrase=f"{node.name} has already been specified - ignoring",
                 ),
             )
+    _mail(context, lines, settings)
     return settings
+
+
+def _mail(context: Context, lines: list[Node], settings: dict[str, Node]) -> None:
+    """What the reference says of mail when it reads it."""
+    for node in lines:
+        if node.name == "notification_email" and not node.children:
+            phrase = "Warning - empty notification_email block"
+            context.tell(node, Trouble("notification_email names nobody", "list addresses", "no mail", phrase=phrase))
+    server = settings.get("smtp_server")
+    if server is not None and context.interfaces is not None and not context.disk.resolves(server.value[0]):
+        host, port = server.value
+        phrase = f"Invalid smtp server {host} {port}"
+        context.tell(server, Trouble(f"{host} can't be resolved", "write an address", "no mail", word=1, phrase=phrase))
 
 
 def set_up_scripts(context: Context, settings: dict[str, Node]) -> None:
@@ -125,8 +137,6 @@ def read_defaults(settings: dict[str, Node]) -> Defaults:
     return Defaults(
         version=get(settings, "vrrp_version", 2),
         announce=announce,
-        lower_prio_delay_ns=lower_delay,
-        lower_prio_repeat=lower_repeat,
         down_timer_adverts=get(settings, "vrrp_down_timer_adverts", 3),
         lower_prio_no_advert=get(settings, "vrrp_lower_prio_no_advert", False),
         higher_prio_send_advert=get(settings, "vrrp_higher_prio_send_advert", False),

@@ -1,7 +1,5 @@
 """One `vrrp_instance` block to an `InstanceConfig`: defaults, corrections, and what makes it impossible."""
 
-from typing import Any
-
 import msgspec
 
 from holdfast.base.address import Address, is_link_local, is_multicast, text
@@ -560,20 +558,12 @@ class InstanceBuilder:
         return any(name.startswith("garp_") for name in settings)
 
     def _announce(self, settings: dict[str, Node], base: AnnounceConfig, strict: bool) -> AnnounceConfig:
-        delay = get(settings, "garp_master_delay", base.master_delay_ns)
-        repeat = get(settings, "garp_master_repeat", base.master_repeat)
-        lower_delay: Any = self.defaults.lower_prio_delay_ns
-        lower_repeat: Any = self.defaults.lower_prio_repeat
         return msgspec.structs.replace(
             base,
-            master_delay_ns=delay,
-            master_repeat=repeat,
+            master_delay_ns=get(settings, "garp_master_delay", base.master_delay_ns),
+            master_repeat=get(settings, "garp_master_repeat", base.master_repeat),
             master_refresh_ns=get(settings, "garp_master_refresh", base.master_refresh_ns),
             master_refresh_repeat=get(settings, "garp_master_refresh_repeat", base.master_refresh_repeat),
-            lower_prio_delay_ns=get(
-                settings, "garp_lower_prio_delay", delay if lower_delay is None else lower_delay
-            ),
-            lower_prio_repeat=0
-            if strict
-            else get(settings, "garp_lower_prio_repeat", repeat if lower_repeat is None else lower_repeat),
+            lower_prio_delay_ns=0 if strict else get(settings, "garp_lower_prio_delay", base.lower_prio_delay_ns),
+            lower_prio_repeat=0 if strict else get(settings, "garp_lower_prio_repeat", base.lower_prio_repeat),
         )

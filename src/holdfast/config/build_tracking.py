@@ -29,24 +29,21 @@ _DEFINED_BY = {
 
 
 class Trackers:
-    """The trackers defined so far; `used` are those somebody names."""
+    """The trackers defined so far. A script is settled when somebody names it."""
 
     def __init__(self, context: Context, defaults: Defaults) -> None:
         self.context = context
         self.directories = defaults.track_directories
-        self.scripts: dict[str, tuple[int, ScriptConfig | None]] = {}
-        self.places: dict[str, Node] = {}
+        self.scripts: dict[str, ScriptConfig | None] = {}  # those somebody named
+        self.places: dict[str, tuple[int, Node]] = {}  # the vrrp_script blocks, with their order
         self.others: dict[tuple[str, str], tuple[int, int, bool]] = {}  # kind, name → order, weight, reverse
-        self.used: set[str] = set()
 
     def define(self, node: Node, order: int) -> None:
         """Notes a block that defines a tracker; `order` counts the blocks as read."""
         if node.value is INVALID:
             return
         if node.name == "vrrp_script":
-            if node.value not in self.scripts:
-                self.scripts[node.value] = (order, self._script(node))
-                self.places[node.value] = node
+            self.places.setdefault(node.value, (order, node))
         elif node.name in _DEFINED_BY:
             kind = _DEFINED_BY[node.name]
             weight = get(last_values(node.children or []), "weight", (1 if kind == "file" else 0, None))
@@ -68,7 +65,7 @@ class Trackers:
             return None
         interval = get(settings, "interval", SECOND)
         timeout = get(settings, "timeout", 0) or interval
-        command = self.context.script(line, user=get(settings, "user", ()), timeout_ns=timeout)
+        command = self.context.script(line, user=get(settings, "user", ()), timeout_ns=timeout, tracked=True)
         if command is None:
             return None
         weight, direction = get(settings, "weight", (0, None))
@@ -112,7 +109,6 @@ class Trackers:
                 if script is None:
                     continue
                 default = (script.weight, script.reverse)
-                self.used.add(name)
             elif kind != "interface":
                 other = self.others.get((kind, name))
                 if other is None or other[0] > order:
@@ -125,16 +121,16 @@ class Trackers:
         return found
 
     def _find(self, entry: Node, name: str, owner: str, order: int) -> ScriptConfig | None:
-        defined = self.scripts.get(name)
-        if defined is not None and defined[0] < order:
-            return defined[1]
-        if defined is None:
-            script = self._from_directory(name)
-            if script is not None:
-                self.scripts[name] = (-1, script)
-                return script
-        self._not_found(entry, "script", owner, defined is not None)
-        return None
+        defined = self.places.get(name)
+        if defined is not None and defined[0] > order:
+            self._not_found(entry, "script", owner, True)
+            return None
+        if name not in self.scripts:
+            self.scripts[name] = self._script(defined[1]) if defined is not None else self._from_directory(name)
+        script = self.scripts[name]
+        if script is None and defined is None:
+            self._not_found(entry, "script", owner, False)
+        return script
 
     def _not_found(self, entry: Node, kind: str, owner: str, later: bool) -> None:
         name = entry.line.words[0]
@@ -156,8 +152,9 @@ class Trackers:
 
     def unused(self) -> None:
         """Tells of scripts nobody tracks."""
-        for name, node in self.places.items():
-            if name not in self.used and self.scripts[name][1] is not None:
+        for name, (_order, node) in self.places.items():
+            if name not in self.scripts:
+                self._script(node)  # the reference checks it all the same
                 self.context.tell(
                     node,
                     Trouble(
@@ -172,10 +169,8 @@ class Trackers:
                 )
 
     def in_use(self) -> tuple[ScriptConfig, ...]:
-        """The scripts somebody tracks, in the order of their definition."""
-        return tuple(
-            script for name, (_place, script) in self.scripts.items() if script is not None and name in self.used
-        )
+        """The scripts somebody tracks."""
+        return tuple(script for script in self.scripts.values() if script is not None)
 
 
 def limited(context: Context, owner: str, priority: int, grouped: bool, uses: list[tuple[TrackedUse, Node]]) -> None:

@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
+
 from holdfast.base.command import Command
 from holdfast.base.problem import Grade
 from holdfast.base.time import SECOND, Nanoseconds
@@ -27,7 +29,7 @@ TRACK_DIRECTORIES = ("/etc/holdfast/track.d", "/usr/local/etc/keepalived_toggle.
 
 
 class Context:
-    """State of one building. `reference_runs_scripts` and `missing_interface` matter to the test mode only."""
+    """State of one building. Places of scripts matter to the security notice only."""
 
     def __init__(self, disk: Disk, findings: Findings, interfaces: frozenset[str] | None, path: str) -> None:
         self.disk = disk
@@ -36,8 +38,7 @@ class Context:
         self.scripts = Scripts(disk)
         here = disk.here()
         self.directories = (os.path.dirname(os.path.join(here, path)), here)
-        self.script_place = 0  # of a script that keepalived would run
-        self.reference_runs_scripts = False
+        self.script_places: dict[str, int] = {}  # by domain, of the first script that keepalived would run
         self.dynamic_interfaces = False
         self.default_directories = {
             state: path for state, path in NOTIFY_DIRECTORIES.items() if disk.is_directory(path)
@@ -52,18 +53,28 @@ class Context:
         return lambda trouble: self.tell(node, trouble, domain=domain)
 
     def script(
-        self, node: Node, *, user: tuple[str, ...] = (), timeout_ns: Nanoseconds = 60 * SECOND, domain: str = "vrrp"
+        self,
+        node: Node,
+        *,
+        user: tuple[str, ...] = (),
+        timeout_ns: Nanoseconds = 60 * SECOND,
+        domain: str = "vrrp",
+        tracked: bool = False,
     ) -> Command | None:
-        """The command of a script line, None when it is disabled (told)."""
+        """The command of a script line, None when it is disabled (told).
+
+        `tracked`: the reference's test mode only minds trackers that are missing, not notify scripts.
+        """
         raw = node.value
         if not isinstance(raw, RawScript):
             return None
         resolved = self.scripts.resolve(raw, user=user, timeout_ns=timeout_ns)
         for trouble in resolved.troubles:
+            if trouble.condition is Condition.GENERAL and not tracked:
+                trouble = msgspec.structs.replace(trouble, condition=Condition.NONE)
             self.tell(node, trouble, domain=domain)
-        if resolved.reference_runs and not self.reference_runs_scripts:
-            self.reference_runs_scripts = True
-            self.script_place = node.place
+        if resolved.reference_runs and domain not in self.script_places:
+            self.script_places[domain] = node.place
         return resolved.command
 
     def check_interface(self, node: Node, name: str, user: str) -> None:

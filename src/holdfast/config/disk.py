@@ -76,6 +76,15 @@ class Disk:
 
         return {name for _index, name in socket.if_nameindex()}
 
+    def resolves(self, host: str) -> bool:
+        """Whether a host's name or address can be turned into an address."""
+        import socket
+
+        try:
+            return bool(socket.getaddrinfo(host, None))
+        except OSError:
+            return False
+
     def host_name(self) -> str:
         """This host's name up to its first dot."""
         return os.uname().nodename.split(".")[0]

@@ -51,7 +51,6 @@ ROOT = block(
     later("track_file", "", "a file whose number counts", WORD, opens="track_file", checked="named"),
     later(
         "vrrp_track_file", "", "a file whose number counts", WORD, opens="track_file", checked="named",
-        deprecated="track_file",
     ),
     later("vrrp_track_process", "", "a process that has to run", WORD, opens="vrrp_track_process", checked="named"),
     k("vrrp_script", "", "a program that is run at intervals and judged by its exit status", WORD,

@@ -185,8 +185,11 @@ def _broadcast(value: str, where: Address, length: int, chosen: dict[str, Any]) 
 
 def read_peer(words: tuple[str, ...], tell: Tell) -> UnicastPeer | None:
     """A line of unicast_peer: IP [min_ttl N] [max_ttl N]; None when the address can't be read (told)."""
+    written, slash, _length = words[0].partition("/")
     try:
-        where = values.parse_address(words[0])
+        where = values.parse_address(written)
+        if slash:
+            tell(values.needless_prefix(words[0], written, 0))
     except ValueError:
         tell(
             Trouble(

@@ -187,6 +187,9 @@ def _virtual_server(context: Context, node: Node, groups: dict[Any, Node]) -> Vi
         _lvs(context, node, f"there is no virtual_server_group {endpoint.group}", "define it", "it is left aside")
         return None
     _defaults_told(context, node, name, settings, endpoint)
+    for keyword in ("quorum_up", "quorum_down"):
+        if keyword in settings:
+            context.script(settings[keyword], domain="lvs")
     sorry = settings.get("sorry_server")
     return VirtualServer(
         name,
@@ -208,6 +211,8 @@ def _real_server(
         if name == "weight":
             if line.value is not values.INVALID:
                 weight = line.value
+        elif name in ("notify_up", "notify_down") and line.value is not values.INVALID:
+            context.script(line, domain="lvs")
         elif name in CHECKERS and line.children is not None:
             if name == "MISC_CHECK" and not any(inner.name == "misc_path" for inner in line.children):
                 _lvs(context, line, "MISC_CHECK has no misc_path", "name the program", "it is left aside",
@@ -216,6 +221,10 @@ def _real_server(
             if name in ("HTTP_GET", "SSL_GET") and not any(inner.name == "url" for inner in line.children):
                 _lvs(context, line, f"{name} has no url", "add url { path / }", "it is left aside")
                 continue
+            if name == "MISC_CHECK":
+                own = last_values(line.children)
+                if "misc_path" in own:
+                    context.script(own["misc_path"], user=get(own, "user", ()), domain="lvs", tracked=True)
             checks.append(name)
     assert where.address is not None
     return RealServer(_address_text(where.address), port, weight, tuple(checks))

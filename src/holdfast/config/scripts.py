@@ -129,12 +129,12 @@ class Scripts:
                 if self.secure:
                     return "", troubles, False, False
             if link:
-                troubles += (_through_link(written, link, real),)
+                troubles += (_through_link(written, link, real, self.secure),)
         return (path if self.keep_links else real), troubles, True, not (link and self._as_root(who, status))
 
     def _readable(self, written: str) -> tuple[str, tuple[Trouble, ...], bool, bool]:
         path = written[1:].strip()
-        return f"<{path}", (), True, True
+        return f"<{path}", (), True, False
 
     def _as_root(self, who: Identity, status: os.stat_result) -> bool:
         uid = who.uid if who.uid is not None else self.disk.own_user()[0]
@@ -249,13 +249,13 @@ def _insecure(written: str, loose: tuple[str, os.stat_result], disabled: bool) -
     )
 
 
-def _through_link(written: str, link: str, real: str) -> Trouble:
+def _through_link(written: str, link: str, real: str, secure: bool) -> Trouble:
     return Trouble(
         f"the path of script {written} leads through {link}, a symbolic link; keepalived 2.4.3 would not run it",
         f"write {real}",
         "it is run",
         Grade.ADVICE,
-        condition=Condition.GENERAL,
+        condition=Condition.GENERAL if secure else Condition.SECURITY,
         token=written,
         phrase=f"Wrong file type found in script path '{link}'.",
     )

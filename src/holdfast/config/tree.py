@@ -3,8 +3,9 @@
 What it does with damaged structure: an unexpected `{` is left aside, but its `}` closes the block around it; a
 missing `{` is imagined; a `}` too many is left aside; blocks still open at the end are closed.
 
-The reference reads a file once for VRRP and once for LVS, skipping the blocks of the other. That only differs from
-one reading of everything when braces are out of order, so `read_tree` reads once, and again in two views if need be.
+The reference reads a file several times: for `global_defs`, for VRRP and for LVS, each time skipping the blocks of
+the others. That only differs from one reading of everything when braces are out of order, so `read_tree` reads once,
+and again in three views if need be.
 
 Equal lines of equal blocks are worked out once: each block kind has a memo from the line as written to its `Line`.
 """
@@ -25,6 +26,7 @@ from holdfast.config.suggest import unknown_keyword
 _STATEMENT, _OPENER, _OPENER_BRACE, _OPEN, _CLOSE, _UNKNOWN, _NOTHING = range(7)
 
 LVS_ROOTS = frozenset({"virtual_server", "virtual_server_group", "SSL"})
+_GLOBAL = frozenset({"global_defs"})
 VRRP_ROOTS = frozenset(
     {
         "vrrp_instance",
@@ -387,9 +389,16 @@ def read_tree(lines: Preprocessed, findings: Findings) -> list[Node]:
         findings.take(own)
         return reader.nodes
     nodes: list[Node] = []
-    for skipped, kept, domain in ((LVS_ROOTS, VRRP_ROOTS, "vrrp"), (VRRP_ROOTS, LVS_ROOTS, "lvs")):
+    shared = frozenset({"track_file", "vrrp_track_file", "bfd_instance"})
+    for skipped, domain in (
+        (VRRP_ROOTS | LVS_ROOTS | shared, "all"),
+        (LVS_ROOTS | {"global_defs"}, "vrrp"),
+        (VRRP_ROOTS | {"global_defs"}, "lvs"),
+    ):
         view = _Reader(findings, skipped, domain)
         view.read(lines)
-        found = view.nodes
-        nodes += found if kept is VRRP_ROOTS else [node for node in found if node.name in LVS_ROOTS]
+        for node in view.nodes:
+            wanted = {"all": _GLOBAL, "vrrp": VRRP_ROOTS | shared, "lvs": LVS_ROOTS}[domain]
+            if node.name in wanted or (domain == "all" and not node.line.keyword.opens):
+                nodes.append(node)
     return nodes

@@ -218,8 +218,10 @@ def _choice(arg: Arg, words: Words, position: int, _text: str) -> Reading:
 
 
 def _address(_arg: Arg, words: Words, position: int, _text: str) -> Reading:
+    written, slash, _length = words[position].partition("/")
     try:
-        return parse_address(words[position]), ()
+        where = parse_address(written)
+        return where, () if not slash else (needless_prefix(words[position], written, position),)
     except ValueError:
         return INVALID, (
             Trouble(
@@ -230,6 +232,18 @@ def _address(_arg: Arg, words: Words, position: int, _text: str) -> Reading:
                 phrase=f"Invalid IP address {words[position]} - ignoring",
             ),
         )
+
+
+def needless_prefix(word: str, written: str, position: int) -> Trouble:
+    """An address of one host with a prefix length, which keepalived overlooks."""
+    return Trouble(
+        f"{word!r} is to be one address, without prefix length",
+        f"write {written}",
+        f"{written} is taken",
+        Grade.WARNING,
+        position,
+        Condition.NONE,
+    )
 
 
 @lru_cache(maxsize=65536)
