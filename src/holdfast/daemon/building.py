@@ -14,7 +14,8 @@ from holdfast.base.problem import Problem
 from holdfast.daemon.options import Options
 from holdfast.edge.loop import Loop
 
-REFUSED = "refused"
+EXIT_STATUSES = {"refused": 2, "absent": 6}
+"""How the daemon ends when its configuration cannot run, as keepalived does."""
 
 
 class Built(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,9 +92,10 @@ def _build(options: Options) -> Built:
         from holdfast.config.builder import build_plan
 
         result = build_plan(
-            options.config_file, config_id=options.config_id, all_includes_checked=options.all_includes_checked
+            options.config_file, config_id=options.config_id, all_include_checks=options.all_includes_checked
         )
-        return Built(plan=result.plan_bytes or b"", problems=list(result.problems), exit_status=result.exit_status)
+        status = EXIT_STATUSES.get(result.exit_class, 0)
+        return Built(plan=result.plan_bytes or b"", problems=list(result.problems), exit_status=status)
     except Exception as failed:
         import traceback
 

@@ -38,7 +38,7 @@ def release(octets: bytes, masters: list[str]) -> str:
     if not ended:
         os.kill(pid, 9)
     _, status = os.waitpid(pid, 0)
-    return "" if status == 0 else "The addresses of the dead worker could not be released: remove them with `ip address`"
+    return "" if status == 0 else "The dead worker's addresses could not be released: remove them with `ip address`"
 
 
 def _release(octets: bytes, masters: list[str]) -> None:

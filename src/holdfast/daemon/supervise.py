@@ -1,9 +1,9 @@
-"""The supervisor: starts the workers, restarts them, reloads, answers on the local socket, and does all that takes time.
+"""The supervisor: starts and restarts the workers, reloads, answers on the local socket, does all that takes time.
 
 Rule for a worker that ends by itself: its addresses are released at once (a short-lived process sends priority 0 for
-every instance that was MASTER and takes the addresses off), and only then is it started again. The peer takes over after
-its skew time; a restarted worker listens before it becomes master. So two hosts never own an address because a process
-died.
+every instance that was MASTER and takes the addresses off), and only then is it started again. The peer takes over
+after its skew time; a restarted worker listens before it becomes master. So two hosts never own an address because a
+process died.
 """
 
 import mmap

@@ -13,13 +13,13 @@ for at most a second.
 import os
 import stat
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 import msgspec
 
 from holdfast.base.command import Command
 from holdfast.base.time import MILLISECOND, SECOND, Nanoseconds, span_text
-from holdfast.config.plan import VrrpPlan
 from holdfast.edge.logs import LineLog
 from holdfast.edge.scripts import RunHandle, RunResult, ScriptRunner
 from holdfast.engine.messages import LowerPriorityNotice, StateNotice
@@ -75,6 +75,22 @@ class _Queue:
         return self.run is None and self.running is None and not self.waiting
 
 
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def notify(self) -> NotifyCommands: ...
+
+
+class NotifyPlan(Protocol):
+    """What is needed of a plan: a VrrpPlan is one."""
+
+    @property
+    def instances(self) -> Sequence[_Named]: ...
+    @property
+    def groups(self) -> Sequence[_Named]: ...
+
+
 class NotifyQueues:
     """Runs notify scripts. Call `on_due` at `due_at()`, beside the runner's own."""
 
@@ -90,7 +106,7 @@ class NotifyQueues:
         self._patience: list[tuple[Nanoseconds, _Queue, RunHandle, bool]] = []
         self._absent: set[str] = set()
 
-    def load(self, plan: VrrpPlan) -> None:
+    def load(self, plan: NotifyPlan) -> None:
         """Use this plan's commands from now on. Those of what is gone serve its last notice."""
         before = self._commands
         self._commands = {("INSTANCE", instance.name): instance.notify for instance in plan.instances}

@@ -1,0 +1,273 @@
+"""Everyone who cares about a change of state: log, state file, FIFOs, scripts. All of it in the supervisor.
+
+Of the plan only what concerns listeners is decoded here; the workers have the rest.
+"""
+
+import os
+import socket
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import msgspec
+
+from holdfast import __version__
+from holdfast.base.time import SECOND, Nanoseconds
+from holdfast.config.plan import Settings
+from holdfast.daemon.options import Options
+from holdfast.edge.fifos import Fifos
+from holdfast.edge.logs import Limited, Log
+from holdfast.edge.loop import Loop
+from holdfast.edge.notify import NotifyQueues
+from holdfast.edge.scripts import RunResult, ScriptRunner, tracking_result
+from holdfast.edge.state_file import StateFile
+from holdfast.engine.messages import (
+    AnyNotice,
+    LogLine,
+    LowerPriorityNotice,
+    PriorityNotice,
+    RunScript,
+    ScriptFinished,
+    StateNotice,
+)
+from holdfast.vrrp.config import NotifyCommands
+from holdfast.vrrp.messages import Level
+
+STOP_SCRIPTS_NS: Nanoseconds = SECOND
+"""How long scripts run for STOP may take."""
+
+
+class Named(msgspec.Struct, frozen=True):
+    """The part of an instance or group that listeners need."""
+
+    name: str
+    notify: NotifyCommands = NotifyCommands()
+
+
+class ListenerPlan(msgspec.Struct, frozen=True):
+    """The part of the plan that listeners need."""
+
+    settings: Settings = Settings()
+    instances: tuple[Named, ...] = ()
+    groups: tuple[Named, ...] = ()
+
+
+class NodeHead(msgspec.Struct, frozen=True):
+    """How `holdfast status --json` begins."""
+
+    node: str
+    pid: int
+    worker_pid: int | None
+    version: str
+    time: str
+
+
+class Listeners:
+    """The supervisor's part of carrying out effects."""
+
+    def __init__(self, options: Options, octets: bytes, loop: Loop, log: Log) -> None:
+        self._options = options
+        self._loop = loop
+        self._log = log
+        self._limited = Limited(log)
+        self._plan = msgspec.msgpack.decode(octets, type=ListenerPlan)
+        self._runner = ScriptRunner()
+        loop.watch(self._runner.fileno(), self._runner_readable)
+        self._notify = NotifyQueues(self._runner, log)
+        self._fifos = Fifos(self._runner, log)
+        paths = [os.path.join(options.run_dir, "state")]
+        if options.compatible and os.path.realpath(options.run_dir) != "/run/keepalived":
+            paths.append("/run/keepalived/state")
+        self._state_files = []
+        for path in paths:
+            try:
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                self._state_files.append(StateFile(path, log))
+            except OSError as refused:
+                log.say_error(f"no state file {path}: {refused.strerror}")
+        self._states: dict[tuple[str, str], StateNotice] = {}
+        self._closed = False
+
+    @property
+    def settings(self) -> Settings:
+        """The plan's settings."""
+        return self._plan.settings
+
+    @property
+    def has_instances(self) -> bool:
+        """Whether there is anything for a vrrp worker."""
+        return bool(self._plan.instances)
+
+    def start(self, now: Nanoseconds) -> None:
+        """Open the FIFOs, start their readers, and run the start-up script."""
+        self._load(now, write_states=False)
+
+    def _load(self, now: Nanoseconds, write_states: bool) -> None:
+        settings = self.settings
+        self._fifos.load((settings.notify_fifo, settings.vrrp_notify_fifo), now, write_states=write_states)
+        self._notify.load(self._plan)
+
+    # ---- notices ----------------------------------------------------------------------------------------------------
+
+    def take(self, notice: AnyNotice, now: Nanoseconds) -> None:
+        """Pass a notice on to everyone it concerns."""
+        if isinstance(notice, StateNotice):
+            self._state(notice, now)
+        elif isinstance(notice, LogLine):
+            if notice.category:
+                self._limited.say(f"{notice.category} {notice.text}", notice.level, notice.text, now)
+            else:
+                self._log.line(notice)
+        elif isinstance(notice, LowerPriorityNotice):
+            self._fifos.lower_priority(notice, now)
+            self._notify.lower_priority(notice, now)
+        elif isinstance(notice, PriorityNotice):
+            self._fifos.priority(notice, now)
+
+    def _state(self, notice: StateNotice, now: Nanoseconds) -> None:
+        self._log.line(LogLine(Level.INFO, state_line(notice, self._options.compatible)))
+        if notice.cause and self._options.compatible and self._options.log_detail:
+            self._log.line(LogLine(Level.INFO, f"({notice.name}) because: {notice.cause}"))
+        key = (notice.kind, notice.name)
+        if notice.state in ("STOP", "DELETED"):
+            self._states.pop(key, None)
+        else:
+            self._states[key] = notice
+        for state_file in self._state_files:
+            state = "DELETED" if notice.state == "STOP" else notice.state
+            state_file.update(notice.kind, notice.name, state, notice.priority, now)
+        heard = None if notice.quiet else self._notify.submit(notice, now)
+        if heard is not None:
+            self._fifos.state(heard, now)
+
+    def masters(self) -> list[str]:
+        """The instances that are MASTER, as far as was told."""
+        told = self._states.items()
+        return [name for (kind, name), notice in told if kind == "INSTANCE" and notice.state == "MASTER"]
+
+    def worker_died(self, now: Nanoseconds) -> None:
+        """Its instances are in no state any more: a stale file must not say MASTER, and scripts must hear of it."""
+        for key, notice in list(self._states.items()):
+            gone = msgspec.structs.replace(notice, state="FAULT", cause="the vrrp worker ended", quiet=False)
+            self._state(gone, now)
+            self._states.pop(key, None)
+
+    def run_script(
+        self, asked: RunScript, on_finished: Callable[[ScriptFinished], None], now: Nanoseconds
+    ) -> None:
+        """Run a tracking script and pass its result on."""
+        began = now
+
+        def finished(result: RunResult, at: Nanoseconds) -> None:
+            answer = tracking_result(asked.name, asked.run, result)
+            on_finished(msgspec.structs.replace(answer, spent_ns=at - began))
+
+        self._runner.start(asked.command, now=now, on_finished=finished)
+
+    def _runner_readable(self) -> None:
+        from holdfast.edge.clock import monotonic_ns
+
+        self._runner.on_readable(monotonic_ns())
+
+    # ---- time -------------------------------------------------------------------------------------------------------
+
+    def due_at(self) -> Nanoseconds | None:
+        """When `on_due` has something to do."""
+        moments = [self._runner.due_at(), self._notify.due_at(), self._log.due_at(), self._limited.due_at()]
+        moments += [state_file.due_at() for state_file in self._state_files]
+        return min((at for at in moments if at is not None), default=None)
+
+    def on_due(self, now: Nanoseconds) -> None:
+        """Time limits, lines held back, files to be written."""
+        self._runner.on_due(now)
+        self._notify.on_due(now)
+        self._limited.on_due(now)
+        self._log.on_due(now)
+        for state_file in self._state_files:
+            state_file.on_due(now)
+
+    # ---- reload and end ---------------------------------------------------------------------------------------------
+
+    def refuses(self, octets: bytes) -> str:
+        """Why the running daemon cannot take a plan over, or ""."""
+        new = msgspec.msgpack.decode(octets, type=ListenerPlan).settings
+        old = self.settings
+        for name, word in (("net_namespace", "net_namespace"), ("instance_name", "instance")):
+            if getattr(new, name) != getattr(old, name):
+                return f"`{word}` changed: that needs a restart"
+        return ""
+
+    def reload_begins(self) -> None:
+        """Say to who watches the marker file that configuration files are being read."""
+        self._marker(True)
+
+    def reload_ended(self) -> None:
+        """They are read."""
+        self._marker(False)
+
+    def _marker(self, there: bool) -> None:
+        path = self.settings.reload_file
+        if not path:
+            return
+        try:
+            if there:
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644))
+            else:
+                os.unlink(path)
+        except OSError as refused:
+            self._log.say(Level.WARNING, f"reload_file {path}: {refused.strerror}")
+
+    def new_plan(self, octets: bytes, now: Nanoseconds) -> None:
+        """Listen according to a new plan; the log files are opened anew."""
+        self._plan = msgspec.msgpack.decode(octets, type=ListenerPlan)
+        self._log.reopen()
+        self._load(now, write_states=self.settings.fifo_write_states_on_reload)
+
+    def pending(self) -> bool:
+        """Whether scripts still run or wait."""
+        return bool(self._notify.pending())
+
+    def close(self, now: Nanoseconds) -> None:
+        """Everybody has heard of the end: FIFOs away, state file emptied, scripts that still run ended."""
+        if self._closed:
+            return
+        self._closed = True
+        self._fifos.close(now)
+        for state_file in self._state_files:
+            state_file.leave()
+        self._loop.unwatch(self._runner.fileno())
+        self._runner.close()
+
+    # ---- what operators ask -----------------------------------------------------------------------------------------
+
+    def node_head(self, worker_pid: int | None) -> bytes:
+        """How a status begins, as JSON."""
+        now = datetime.now(UTC).astimezone().isoformat(timespec="milliseconds")
+        return msgspec.json.encode(NodeHead(socket.gethostname(), os.getpid(), worker_pid, __version__, now))
+
+    def write_dump(self, kind: str, plan: bytes, view: bytes, now: Nanoseconds) -> None:
+        """Write the data, stats or json dump, in a process of its own: it may be large."""
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                from holdfast.export.files import write_dump
+
+                write_dump(kind, plan, view, self._options)
+                status = 0
+            except BaseException as failed:
+                os.write(2, f"holdfast: the {kind} dump failed: {failed}\n".encode())
+            finally:
+                os._exit(status)
+        _, status = os.waitpid(pid, 0)
+        if status:
+            self._log.say_error(f"The {kind} dump could not be written")
+
+
+def state_line(notice: StateNotice, compatible: bool) -> str:
+    """The line people's monitoring searches for: `(VI_1) Entering MASTER STATE`."""
+    why = f": {notice.cause}" if notice.cause and not compatible else ""
+    if notice.kind == "GROUP":
+        return f"VRRP_Group({notice.name}) Syncing instances to {notice.state} state{why}"
+    if notice.state in ("STOP", "DELETED"):
+        return f"({notice.name}) Stopped{why}"
+    return f"({notice.name}) Entering {notice.state} STATE{why}"

@@ -1,0 +1,33 @@
+"""What a worker does when its supervisor is gone: it has resigned already; now the scripts and files are told."""
+
+import msgspec
+
+from holdfast.config.plan import VrrpPlan
+from holdfast.daemon.listeners import STOP_SCRIPTS_NS, Listeners
+from holdfast.daemon.options import Options
+from holdfast.edge.clock import monotonic_ns
+from holdfast.edge.logs import open_log
+from holdfast.edge.loop import Loop
+from holdfast.engine.messages import StateNotice
+from holdfast.vrrp.messages import Level
+
+
+def last_duties(plan: VrrpPlan, options: Options) -> None:
+    """Run the stop scripts, clear the state file, and say why the daemon ended."""
+    log = open_log(options)
+    log.say(Level.ERROR, "The supervisor was killed: the vrrp worker has resigned and removed its addresses")
+    loop = Loop()
+    listeners = Listeners(options, msgspec.msgpack.encode(plan), loop, log)
+    now = monotonic_ns()
+    listeners.start(now)
+    told = [("INSTANCE", config.name, config.priority) for config in plan.instances]
+    told += [("GROUP", group.name, 0) for group in plan.groups]
+    for kind, name, priority in told:
+        cause = "the supervisor was killed"
+        listeners.take(StateNotice(kind=kind, name=name, state="STOP", priority=priority, cause=cause), now)
+    until = now + STOP_SCRIPTS_NS
+    while listeners.pending() and (now := monotonic_ns()) < until:
+        loop.wait(min(until, listeners.due_at() or until))
+        listeners.on_due(monotonic_ns())
+    listeners.close(monotonic_ns())
+    log.close()
