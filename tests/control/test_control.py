@@ -172,13 +172,13 @@ def test_a_client_that_asks_nothing_is_dropped_in_time(house: House) -> None:
     with connect(house.path, 5) as idle, connect(house.path, 5) as trickling:
         trickling.sendall(b'{"comm')
         house.until(lambda: house.server.connections == 2)
-        due = house.server.next_expiry()
+        due = house.server.due_at()
         assert due is not None
         assert due - time.monotonic_ns() <= server.PROGRESS_NS
-        house.server.expire(time.monotonic_ns() + server.PROGRESS_NS)
+        house.server.on_due(time.monotonic_ns() + server.PROGRESS_NS)
         assert house.server.connections == 1
-        house.server.expire(time.monotonic_ns() + server.IDLE_NS)
-        assert (house.server.connections, house.server.next_expiry()) == (0, None)
+        house.server.on_due(time.monotonic_ns() + server.IDLE_NS)
+        assert (house.server.connections, house.server.due_at()) == (0, None)
         assert idle.recv(1) == b""
 
 
@@ -186,7 +186,7 @@ def test_an_answer_that_never_comes_is_told(house: House) -> None:
     with connect(house.path, 5) as link:
         link.sendall(b'{"command": "later"}\n')
         house.until(lambda: house.later)
-        house.server.expire(time.monotonic_ns() + server.PROGRESS_NS + 1)
+        house.server.on_due(time.monotonic_ns() + server.PROGRESS_NS + 1)
         assert b"did not answer in time" in link.recv(4096)
         assert not house.later[0].wanted
         house.later[0].send({"too": "late"})

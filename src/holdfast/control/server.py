@@ -237,7 +237,7 @@ class _Connection:
 class ControlServer:
     """Listens at `path` (RUN_DIR/control.sock) from its making on; raises AlreadyRunningError or OSError.
 
-    `handler` gets each request with the Reply to answer it by, now or later. Call `expire` when `next_expiry` has come.
+    `handler` gets each request with the Reply to answer it by, now or later. Call `on_due` when `due_at` has come.
     """
 
     def __init__(self, path: str, handler: Handler, loop: LoopLike) -> None:
@@ -256,18 +256,18 @@ class ControlServer:
         """How many clients are connected."""
         return len(self._connections)
 
-    def next_expiry(self) -> Nanoseconds | None:
+    def due_at(self) -> Nanoseconds | None:
         """When `expire` has something to do (monotonic clock); None with no client."""
         return min((c.active_at + c.limit_ns() for c in self._connections), default=None)
 
-    def expire(self, now: Nanoseconds) -> None:
+    def on_due(self, now: Nanoseconds) -> None:
         """Drop the clients that made no progress for too long."""
         for connection in [c for c in self._connections if c.active_at + c.limit_ns() <= now]:
             connection.expire()
 
     def _acceptable(self) -> None:
         now = time.monotonic_ns()
-        self.expire(now)
+        self.on_due(now)
         for _ in range(PLACES):
             try:
                 link, _address = self._listener.accept()

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator
 
-import msgspec
-
 from holdfast.base.address import text
 from holdfast.base.time import SECOND, Nanoseconds, span_text
 from holdfast.engine.engine import Engine
+from holdfast.engine.node import COUNTERS as COUNTERS
+from holdfast.engine.node import NodeView as NodeView
 from holdfast.engine.slot import ScriptSlot, Slot
 from holdfast.track.view import TrackerView
 from holdfast.vrrp.config import Family, VirtualAddress
@@ -16,32 +16,6 @@ from holdfast.vrrp.view import GroupView, InstanceView, MasterView
 
 WallText = Callable[[Nanoseconds], str]
 """Turns a point of the monotonic clock into ISO 8601."""
-
-COUNTERS = {
-    "adverts_sent": "advert_sent",
-    "adverts_received": "advert_rcvd",
-    "became_master": "become_master",
-    "released_master": "release_master",
-    "priority_zero_received": "pri_zero_rcvd",
-    "priority_zero_sent": "pri_zero_sent",
-    "packet_length_errors": "packet_len_err",
-    "advert_interval_errors": "advert_interval_err",
-    "ttl_errors": "ip_ttl_err",
-    "invalid_type_received": "invalid_type_rcvd",
-    "address_list_errors": "addr_list_err",
-    "invalid_auth_type": "invalid_authtype",
-    "auth_type_mismatches": "authtype_mismatch",
-    "auth_failures": "auth_failure",
-}
-"""The statistics every instance shows, under the name of the counter behind each."""
-
-
-class NodeView(msgspec.Struct, frozen=True, kw_only=True):
-    """The vrrp worker's part of `holdfast status --json`."""
-
-    instances: list[InstanceView]
-    sync_groups: list[GroupView]
-    trackers: list[TrackerView]
 
 
 def address_text(address: VirtualAddress) -> str:
@@ -80,10 +54,12 @@ def instance_view(
     """One instance as it stands at `now`."""
     config, state, standing = slot.config, slot.state, slot.standing
     master = None
+    master_interval = config.adver_interval_ns
     if slot.role is Role.MASTER and standing.primary is not None:
         master = MasterView(text(standing.primary), standing.priority)
     elif isinstance(state, Backup) and state.master is not None:
         master = MasterView(text(state.master), state.master_priority)
+        master_interval = state.master_adver_interval_ns
     return InstanceView(
         name=config.name,
         state=slot.role.name,
@@ -94,6 +70,7 @@ def instance_view(
         priority=config.priority,
         effective_priority=standing.priority,
         advert_interval_s=config.adver_interval_ns / SECOND,
+        master_advert_interval_s=master_interval / SECOND,
         master=master,
         vips=[address_text(address) for address in config.addresses],
         excluded_vips=[address_text(address) for address in config.excluded],
@@ -120,6 +97,7 @@ def script_view(timed: ScriptSlot, wall: WallText) -> TrackerView:
         last_run=wall(state.last_at) if state.last_at else None,
         runs=state.run,
         running=state.running,
+        counter=state.counter,
     )
 
 

@@ -14,3 +14,4 @@ class TrackerView(msgspec.Struct, frozen=True, kw_only=True):
     last_run: str | None = None
     runs: int = 0
     running: bool = False
+    counter: int = 0  # of a script: 0 to rise + fall - 1, up while at least rise

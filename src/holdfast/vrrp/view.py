@@ -29,6 +29,7 @@ class InstanceView(msgspec.Struct, frozen=True, kw_only=True):
     priority: int
     effective_priority: int
     advert_interval_s: float
+    master_advert_interval_s: float  # as last heard from the master; one's own while none was heard
     master: MasterView | None
     vips: list[str]
     excluded_vips: list[str]
