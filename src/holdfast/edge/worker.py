@@ -20,6 +20,7 @@ from holdfast.edge.clock import asleep_ns, monotonic_ns, wall_text
 from holdfast.edge.interfaces import Interfaces
 from holdfast.edge.loop import Loop
 from holdfast.edge.neighbours import Neighbours
+from holdfast.edge.no_accept import NoAccept
 from holdfast.engine.engine import Engine
 from holdfast.engine.messages import (
     AddressesApplied,
@@ -81,6 +82,7 @@ class VrrpWorker:
         self._monitor = MonitorSocket()
         self.interfaces = Interfaces(self._netlink, self._monitor)
         self.addresses = Addresses(self._netlink, self.interfaces)
+        self.no_accept = NoAccept(plan.settings, self.addresses)
         self.neighbours = Neighbours(self.interfaces, self.addresses, plan.garp_groups)
         self.adverts = Adverts(loop.watch, loop.unwatch, self.handle)
         self.engine = Engine(plan, monotonic_ns(), boot_age())
@@ -258,6 +260,7 @@ class VrrpWorker:
             if isinstance(effect, Configure):
                 self.neighbours.forget(slot.number)
                 self.addresses.configure(slot.number, config)
+                self.no_accept.configure(slot.number, config)
                 rules = ReceiveRules.from_config(config)
                 self.adverts.configure(slot.number, config, index, rules, self._receive_buffer())
             self.adverts.ready(slot.number, config, slot.standing, index)
@@ -273,7 +276,10 @@ class VrrpWorker:
     def _set_addresses(self, wanted: list[tuple[int, bool]], now: Nanoseconds) -> None:
         if self.keep_addresses:
             wanted = [(slot, present) for slot, present in wanted if present]
+        for slot, sentence in self.no_accept.before(wanted):
+            self.handle(AddressesRefused(slot, sentence, False), now)
         applied, refusals = self.addresses.apply(wanted)
+        self.no_accept.after(wanted)
         if applied:
             self.act(self.engine.handle(AddressesApplied(applied), now), now)
         for refusal in refusals:
@@ -372,6 +378,7 @@ class VrrpWorker:
 
     def close(self) -> None:
         """Give every descriptor back."""
+        self.no_accept.close()
         self.adverts.close()
         self.neighbours.close()
         self._netlink.close()
