@@ -77,19 +77,20 @@ def _json_text(outcome: "Checked") -> str:
 
 def _text(outcome: "Checked", *, colour: bool) -> str:
     shown = [_problem_text(problem, colour=colour) for problem in outcome.problems]
-    counts = {grade: 0 for grade in _COLOURS}
+    counts = dict.fromkeys(_COLOURS, 0)
     for problem in outcome.problems:
         counts[problem.grade] += 1
     numbers = ", ".join(_count(number, grade) for grade, number in counts.items() if number)
-    running = [f"{len(rows)} {kind.replace('_', ' ')}" for kind, rows in outcome.would_run.items() if rows]
+    running = [_count(len(rows), kind.removesuffix("s").replace("_", " ")) for kind, rows in outcome.would_run.items()
+               if rows]  # fmt: skip
     would = f"; would run {', '.join(running)}" if running else ""
     shown.append(f"{outcome.file}: {_VERDICTS[outcome.verdict]}: {numbers or 'no problems'}{would}")
     return "\n".join(shown) + "\n"
 
 
 def _count(number: int, grade: str) -> str:
-    if grade == "advice":
-        return f"{number} advice"
+    if grade in ("advice", "bfd"):
+        return f"{number} {grade}"
     return f"{number} {grade}{'' if number == 1 else 's'}"
 
 

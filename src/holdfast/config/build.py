@@ -39,6 +39,7 @@ def build(context: Context, nodes: list[Node]) -> Built:
     drafts: dict[str, Draft] = {}
     groups: dict[str, GroupDraft] = {}
     garp_groups: list[tuple[str, ...]] = []
+    paces: dict[str, dict[str, int]] = {}  # by interface, what its garp_group says
     for order, node in enumerate(nodes):
         if node.value is values.INVALID:
             continue
@@ -49,8 +50,10 @@ def build(context: Context, nodes: list[Node]) -> Built:
             if not _second(context, node, groups):
                 groups[node.value] = draft_group(context, node, trackers, order)
         elif node.name == "garp_group":
-            garp_groups.append(_garp_group(node))
+            garp_groups.append(_garp_group(node, paces))
     instances = [(draft, instance) for draft in drafts.values() if (instance := builder.build(draft))]
+    if paces:
+        instances = [(draft, _paced(one, paces)) for draft, one in instances]
     _told_twins(context, instances)
     group_configs, finished = _join(context, instances, drafts, groups)
     if instances:
@@ -82,13 +85,25 @@ def _second(context: Context, node: Node, seen: dict[str, Draft] | dict[str, Gro
     return True
 
 
-def _garp_group(node: Node) -> tuple[str, ...]:
+def _paced(one: InstanceConfig, paces: dict[str, dict[str, int]]) -> InstanceConfig:
+    """The instance with the pace of its interface's garp_group."""
+    if not paces.get(one.interface):
+        return one
+    announce = msgspec.structs.replace(one.announce, **paces[one.interface])
+    return msgspec.structs.replace(one, announce=announce)
+
+
+def _garp_group(node: Node, paces: dict[str, dict[str, int]]) -> tuple[str, ...]:
     names: list[str] = []
+    pace: dict[str, int] = {}
     for line in node.children or []:
-        if line.name == "interface" and line.value is not values.INVALID:
+        if line.name in ("garp_interval", "gna_interval") and line.value is not values.INVALID:
+            pace[f"{line.name}_ns"] = line.value
+        elif line.name == "interface" and line.value is not values.INVALID:
             names.append(line.value)
         elif line.name == "interfaces":
             names += [word for entry in entries(line) for word in entry.line.words]
+    paces.update(dict.fromkeys(names, pace))
     return tuple(dict.fromkeys(names))
 
 

@@ -10,6 +10,7 @@ from holdfast.config.build_global import Defaults
 from holdfast.config.build_notify import notify_commands
 from holdfast.config.build_tracking import BLOCKS, Trackers
 from holdfast.config.context import Context, entries, get
+from holdfast.config.entry_checks import check_entries
 from holdfast.config.findings import Condition, Trouble
 from holdfast.config.lines import read_address, read_peer
 from holdfast.config.plan import Settings
@@ -122,6 +123,8 @@ class InstanceBuilder:
             for entry in entries(block):
                 address = read_address(entry.line.words, self.context.teller(entry))
                 self._add_address(draft, draft.excluded, address, entry)
+        elif name in ("virtual_routes", "virtual_rules"):
+            check_entries(self.context, block)
         elif name in BLOCKS:
             draft.uses += self._without_own(draft, self.trackers.uses(block, draft.name, order))
         elif name == "unicast_peer":

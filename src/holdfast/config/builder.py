@@ -22,7 +22,7 @@ class BuildResult(msgspec.Struct, frozen=True, kw_only=True):
 def build_plan(
     path: str, config_id: str = "", *, all_include_checks: bool = False, disk: Disk | None = None
 ) -> BuildResult:
-    """Reads `path` and encodes its plan. `config_id` is what `@ID` lines are compared with; "" takes the host's name."""
+    """Reads `path` and encodes its plan. `config_id` is what `@ID` lines are compared with ("": the host's name)."""
     environment = Environment(config_id=config_id, all_include_checks=all_include_checks)
     reading = read_file(path, environment, disk)
     outcome = checked(path, reading)

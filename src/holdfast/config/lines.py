@@ -49,7 +49,7 @@ def _prefix(word: str, tell: Tell) -> tuple[Address, int]:
     return where, bits
 
 
-def read_address(words: tuple[str, ...], tell: Tell, *, interface: str | None = None) -> VirtualAddress | None:
+def read_address(words: tuple[str, ...], tell: Tell, *, static: bool = False) -> VirtualAddress | None:
     """An address line `ADDR[/LEN] [option …]`; None when its address can't be read (told)."""
     if len(words) == 1:  # by far the most common
         try:
@@ -58,17 +58,17 @@ def read_address(words: tuple[str, ...], tell: Tell, *, interface: str | None = 
             tell(_unusable(words))
             return None
         lifetime = 0 if len(where) == 16 and length == 128 else None
-        return VirtualAddress(address=where, prefix_length=length, interface=interface, preferred_lft_s=lifetime)
-    return _with_options(words, tell, interface)
+        return VirtualAddress(address=where, prefix_length=length, preferred_lft_s=lifetime)
+    return _with_options(words, tell, static)
 
 
-def _with_options(words: tuple[str, ...], tell: Tell, interface: str | None) -> VirtualAddress | None:
+def _with_options(words: tuple[str, ...], tell: Tell, static: bool) -> VirtualAddress | None:
     try:
         where, length = _prefix(words[0], tell)
     except ValueError:
         tell(_unusable(words))
         return None
-    chosen: dict[str, Any] = {"interface": interface}
+    chosen: dict[str, Any] = {}
     position = 1
     while position < len(words):
         word = words[position]
@@ -82,7 +82,8 @@ def _with_options(words: tuple[str, ...], tell: Tell, interface: str | None) -> 
             if position + 1 >= len(words):
                 tell(Trouble(f"{word} needs a value", "write one after it", "it is left aside", word=position))
                 break
-            length = _option(word, words, position + 1, (where, length), chosen, tell)
+            if word != "track_group" or not static:
+                length = _option(word, words, position + 1, (where, length), chosen, tell)
             position += 2
         else:
             rest = " ".join(words[position:])
@@ -91,7 +92,8 @@ def _with_options(words: tuple[str, ...], tell: Tell, interface: str | None) -> 
                     f"{word!r} is no option of an address",
                     f"use one of {', '.join(ADDRESS_OPTIONS)}; put # before a remark",
                     f"{rest!r} is left aside",
-                    word=position,
+                    Grade.WARNING,
+                    position,
                     phrase=f"Unknown configuration entry '{word}' for ip address - ignoring",
                 )
             )

@@ -8,7 +8,9 @@ from holdfast.base import address
 from holdfast.base.problem import Grade
 from holdfast.config import values
 from holdfast.config.context import Context, entries, get, last_values
+from holdfast.config.entry_checks import check_entries
 from holdfast.config.findings import Condition, Trouble
+from holdfast.config.lines import read_address
 from holdfast.config.special import Endpoint
 from holdfast.config.tree import Node
 
@@ -89,6 +91,12 @@ def read_others(context: Context, nodes: list[Node]) -> Others:
                 sessions[node.value] = session
         elif node.name in counts:
             counts[node.name] += len(entries(node))
+            check_entries(context, node)
+            if node.name == "static_ipaddress":
+                for entry in entries(node):
+                    read_address(entry.line.words, context.teller(entry), static=True)
+        elif node.name in ("linkbeat_interfaces", "interface_up_down_delays"):
+            check_entries(context, node)
     return Others(
         virtual_servers=tuple(servers),
         bfd=tuple(sessions.values()),

@@ -6,6 +6,7 @@ words are left to the tree.
 
 import os
 import re
+from collections.abc import Callable
 
 from holdfast.base.problem import Grade
 from holdfast.config import lexer
@@ -16,7 +17,12 @@ from holdfast.config.findings import PLACE_BITS, Condition, Files, Findings, Tro
 LINE_LIMIT = 1023
 """Octets of a line, after which the reference reads the rest as another line."""
 
-MOST_LINES = 3_000_000
+MOST_STEPS = 300_000
+"""Lines one line may make by definitions and iterations, after which one of them is taken to contain itself."""
+
+STEPS_AFTERWARDS = 10_000
+"""The same for the rest of a file in which that happened: it is to be told soon."""
+
 DEEPEST = 40
 
 _NOTABLE = re.compile(r"[@$~]|include")
@@ -49,6 +55,9 @@ class Preprocessor:
         self.result = Preprocessed()
         self.definitions = Definitions(config_id, disk)
         self.checks = _EVERY_CHECK if all_checks else frozenset()
+        self._steps = 0
+        self._allowed = MOST_STEPS
+        self._exhausted = False
         self._open: list[str] = []  # real paths of the files being read
         self._directory = "/"
         self._capture: tuple[str, list[str]] | None = None  # a definition of several lines, being read
@@ -123,7 +132,10 @@ class Preprocessor:
             elif _NOTABLE.search(line):
                 stripped, _open = lexer.strip_comment(line)
                 if stripped:
+                    self._steps = 0
                     self._line(stripped, place, 0, line)
+                    if self._exhausted:
+                        self._allowed = STEPS_AFTERWARDS
             else:
                 result.texts.append(line)
                 result.places.append(place)
@@ -159,7 +171,10 @@ class Preprocessor:
 
         `plain`: the first line of a definition of several lines, where only substitution is done.
         """
-        if depth > DEEPEST or len(self.result.texts) > MOST_LINES:
+        self._steps += 1
+        if depth > DEEPEST or self._steps > self._allowed:
+            if self._steps > self._allowed:
+                self._exhausted = True
             what = "definitions are nested too deep, or make too many lines"
             trouble = Trouble(what, "look for one that contains itself", "the line is left aside")
             self.findings.add(place, trouble, domain="all")
@@ -176,18 +191,20 @@ class Preprocessor:
             if text[0] == "~" and text[:4] in ("~SEQ", "~LST"):
                 self._iterate(text, place, depth)
                 return
-        further: list[str] = []
         if "$" in text:
             expanded, further = self.definitions.expand(text, self._directory, self._teller(place))
-            if expanded != text or further:
+            if further:
+                self._line(expanded, place, depth + 1, plain=True)
+                for line in further:
+                    self._line(line, place, depth + 1)
+                return
+            if expanded != text:
                 text, _open = lexer.strip_comment(expanded)
                 raw = ""
         if text:
             self._emit(text, place, raw)
-        for line in further:
-            self._line(line, place, depth + 1)
 
-    def _teller(self, place: int):  # type: ignore[no-untyped-def]
+    def _teller(self, place: int) -> Callable[[Trouble], None]:
         return lambda trouble: self.findings.add(place, trouble, domain="all")
 
     def _emit(self, text: str, place: int, raw: str) -> None:
@@ -241,7 +258,9 @@ class Preprocessor:
             self.definitions.values.update(values)
             if rest:
                 self._line(rest, place, depth + 1)
-            if len(self.result.texts) > MOST_LINES:
+            self._steps += 1
+            if self._steps > self._allowed:
+                self._line(text, place, depth)  # which tells
                 return
 
     # -- includes ---------------------------------------------------------------------------------------------------

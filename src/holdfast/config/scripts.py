@@ -84,6 +84,8 @@ class Scripts:
         if words:
             who, troubles = self.identity(words)
             if who is None:
+                if not user:
+                    troubles = tuple(_perhaps_unquoted(trouble, raw) for trouble in troubles)
                 return Resolved(None, troubles)
         elif self.default_missing:
             return Resolved(None, (_no_default(),))
@@ -202,6 +204,14 @@ def _may_run(status: os.stat_result, who: Identity, disk: Disk) -> bool:
     if gid == status.st_gid or status.st_gid in who.groups:
         return bool(status.st_mode & 0o010)
     return bool(status.st_mode & 0o001)
+
+
+def _perhaps_unquoted(trouble: Trouble, raw: RawScript) -> Trouble:
+    """The words after a command are user and group; who meant arguments has to quote."""
+    whole = " ".join((*raw.argv, *raw.user))
+    return msgspec.structs.replace(
+        trouble, cure=f'name a user there is, or put quotes around command and arguments: "{whole}"'
+    )
 
 
 def _no_default() -> Trouble:
