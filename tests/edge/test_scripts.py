@@ -4,7 +4,6 @@ import fcntl
 import gc
 import os
 import resource
-import select
 import signal
 import stat
 import tempfile
@@ -14,68 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.base.command import Command
-from holdfast.base.time import MILLISECOND, SECOND, Nanoseconds
-from holdfast.edge.scripts import NEVER_RAN, RunHandle, RunResult, ScriptRunner, tracking_result
-
-TEN_SECONDS = 10 * SECOND
-
-
-class Stage:
-    """A runner, a loop just big enough for it, and the results as they come."""
-
-    def __init__(self, folder: Path) -> None:
-        self.runner = ScriptRunner()
-        self.folder = folder
-        self.results: list[RunResult] = []
-        self.wakes = 0
-
-    def script(self, body: str, *, name: str = "script.sh", first: str = "#!/bin/sh\n", mode: int = 0o755) -> str:
-        path = self.folder / name
-        path.write_text(first + body)
-        path.chmod(mode)
-        return str(path)
-
-    def start(self, *argv: str, timeout_ns: Nanoseconds = TEN_SECONDS, kill_after_ns: Nanoseconds = 2 * SECOND,
-              uid: int | None = None, gid: int | None = None, groups: tuple[int, ...] = (),
-              extra: tuple[str, ...] = ()) -> RunHandle:  # fmt: skip
-        command = Command(argv=argv, timeout_ns=timeout_ns, uid=uid, gid=gid, groups=groups)
-        return self.runner.start(
-            command,
-            extra_arguments=extra,
-            now=time.monotonic_ns(),
-            on_finished=lambda result, _: self.results.append(result),
-            kill_after_ns=kill_after_ns,
-        )
-
-    def turn(self, at_most_ns: Nanoseconds = SECOND) -> None:
-        """One turn of the loop."""
-        now = time.monotonic_ns()
-        due = self.runner.due_at()
-        wait = at_most_ns if due is None else max(0, min(at_most_ns, due - now))
-        ready, _, _ = select.select([self.runner], [], [], wait / SECOND)
-        self.wakes += 1
-        if ready:
-            self.runner.on_readable(time.monotonic_ns())
-        self.runner.on_due(time.monotonic_ns())
-
-    def until(self, met: Callable[[], object], within_ns: Nanoseconds = TEN_SECONDS) -> None:
-        end = time.monotonic_ns() + within_ns
-        while not met():
-            assert time.monotonic_ns() < end, f"not met in time; results {self.results}"
-            self.turn(20 * MILLISECOND)
-
-    def run(self, *argv: str, timeout_ns: Nanoseconds = TEN_SECONDS, kill_after_ns: Nanoseconds = 2 * SECOND,
-            uid: int | None = None, gid: int | None = None, groups: tuple[int, ...] = ()) -> RunResult:  # fmt: skip
-        before = len(self.results)
-        self.start(*argv, timeout_ns=timeout_ns, kill_after_ns=kill_after_ns, uid=uid, gid=gid, groups=groups)
-        self.until(lambda: len(self.results) > before)
-        return self.results[-1]
+from holdfast.base.time import MILLISECOND, SECOND
+from holdfast.edge.scripts import NEVER_RAN, ScriptRunner, tracking_result
+from tests.edge.stage import Stage
 
 
 @pytest.fixture
 def stage() -> Iterator[Stage]:
-    with tempfile.TemporaryDirectory() as folder:  # not pytest's tmp_path, which other users can't enter
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # not pytest's tmp_path, which other users can't enter
         Path(folder).chmod(0o755)
         made = Stage(Path(folder))
         yield made

@@ -189,11 +189,11 @@ class Service:
         """Remove the pid files."""
         if self._vrrp_pid:
             try:
-                with open(self._vrrp_path, encoding="ascii") as written:
-                    ours = written.read().strip() == str(self._vrrp_pid)
+                with open(self._vrrp_path, "rb") as written:
+                    ours = written.read(32).strip() == b"%d" % self._vrrp_pid
                 if ours:
                     os.unlink(self._vrrp_path)
-            except (OSError, UnicodeDecodeError):
+            except OSError:
                 pass
         self._pid_file.release()
         self._notifier.close()

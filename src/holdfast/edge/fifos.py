@@ -21,6 +21,9 @@ from holdfast.vrrp.messages import Level
 MODE = 0o644
 """Of a FIFO the daemon makes, less the umask (0600 under keepalived's default umask of 0177)."""
 
+HELD = 4096
+"""How many lines may wait, at a reload, for the readers of before to end (2 s at most, then they are killed)."""
+
 _SAY_LOST_NS = 10 * SECOND
 
 
@@ -111,6 +114,9 @@ class Fifos:
         self._open: list[OpenFifo] = []
         self._made: set[str] = set()
         self._readers: list[RunHandle] = []
+        self._leaving: set[RunHandle] = set()  # readers told to end: till they have, they could take a line away
+        self._to_start: list[tuple[str, Command]] = []
+        self._held: list[str] = []
         self._states: dict[tuple[str, str], str] = {}
         self._say_lost_at: Nanoseconds = 0
 
@@ -139,16 +145,31 @@ class Fifos:
             opened.made_here = opened.path in self._made
             self._open.append(opened)
             if config.script is not None:
-                self._start_reader(config.path, config.script, now)
+                self._to_start.append((config.path, config.script))
         if write_states:
             for line in list(self._states.values()):
                 self._write(line, now)
+        if not self._leaving:
+            self._go_on(now)
+
+    def _go_on(self, now: Nanoseconds) -> None:
+        """The readers of before are gone: start those of now, and write what was held back for them."""
+        to_start, self._to_start = self._to_start, []
+        for path, script in to_start:
+            self._start_reader(path, script, now)
+        held, self._held = self._held, []
+        for line in held:
+            self._write(line, now)
 
     def _start_reader(self, path: str, script: Command, now: Nanoseconds) -> None:
         command = msgspec.structs.replace(script, timeout_ns=0)
 
-        def ended(result: RunResult, _: Nanoseconds) -> None:
-            if reader in self._readers:
+        def ended(result: RunResult, at: Nanoseconds) -> None:
+            if reader in self._leaving:
+                self._leaving.discard(reader)
+                if not self._leaving:
+                    self._go_on(at)
+            elif reader in self._readers:
                 self._readers.remove(reader)
                 said = f": {result.first_lines()}" if result.first_lines() else ""
                 text = f"the reader of FIFO {path}, {command.text()}, {result.outcome()}{said}; a reload starts it anew"
@@ -180,6 +201,9 @@ class Fifos:
         self._close(now, keep=set())
 
     def _write(self, line: str, now: Nanoseconds) -> None:
+        if self._leaving and len(self._held) < HELD:
+            self._held.append(line)
+            return
         for fifo in self._open:
             if not fifo.write(line) and now >= self._say_lost_at:
                 self._say_lost_at = now + _SAY_LOST_NS
@@ -190,6 +214,8 @@ class Fifos:
         readers, self._readers = self._readers, []
         for reader in readers:
             self._runner.cancel(reader, now)
+        self._leaving |= set(readers)
+        self._to_start = []
         for fifo in self._open:
             fifo.close(remove=fifo.path not in keep)
             if fifo.path not in keep:

@@ -151,7 +151,9 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     def restore(self) -> None:
         """Undo the changes, in a child before it gives up its privileges; what the kernel refuses stays as it is."""
         for number, pair in self.limits:
+            hard = resource.getrlimit(number)[1]
             if resource.getrlimit(number) != pair:
+                _attempt(resource.setrlimit, number, (pair[0], hard))  # a lowered hard limit may be there to stay
                 _attempt(resource.setrlimit, number, pair)
         set_ordinary()
         if os.getpriority(os.PRIO_PROCESS, 0) != self.nice:
@@ -213,14 +215,14 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
 def capabilities(pid: int | None = None) -> Capabilities:
     """The sets of process `pid` (None: this one), from /proc; raises FileNotFoundError when there is none."""
-    with open(f"/proc/{'self' if pid is None else pid}/status", encoding="ascii", errors="replace") as status:
-        lines = dict(line.split(":", 1) for line in status if line.startswith("Cap"))
+    with open(f"/proc/{'self' if pid is None else pid}/status", "rb") as status:
+        lines = dict(line.split(b":", 1) for line in status if line.startswith(b"Cap"))
 
-    def names(key: str) -> frozenset[str]:
-        mask = int(lines.get(key, "0"), 16)
+    def names(key: bytes) -> frozenset[str]:
+        mask = int(lines.get(key, b"0"), 16)
         return frozenset(name for number, name in enumerate(CAPABILITIES) if mask >> number & 1)
 
-    return Capabilities(effective=names("CapEff"), permitted=names("CapPrm"), bounding=names("CapBnd"))
+    return Capabilities(effective=names(b"CapEff"), permitted=names(b"CapPrm"), bounding=names(b"CapBnd"))
 
 
 def keep_only(wanted: Iterable[str]) -> Refusal | None:
