@@ -1,0 +1,83 @@
+"""Where dumps go, and putting them there safely: the directory is usually /tmp, where anybody may lay a trap."""
+
+import os
+from collections.abc import Mapping
+
+from holdfast.config.plan import Settings, VrrpPlan
+from holdfast.engine.node import NodeView
+from holdfast.export.dumps import data_text, parent_text, stats_text
+from holdfast.export.json_dump import json_bytes
+
+KINDS = ("data", "stats", "json")
+"""What a signal may ask for: SIGUSR1, SIGUSR2, SIGRTMIN+2."""
+
+DEFAULT_UMASK = 0o177
+
+
+def directory(environment: Mapping[str, str]) -> str:
+    """TMPDIR when it is the absolute path of a directory, else /tmp."""
+    chosen = environment.get("TMPDIR", "")
+    return chosen if chosen.startswith("/") and os.path.isdir(chosen) else "/tmp"
+
+
+def data_path(settings: Settings, process: str, environment: Mapping[str, str]) -> str:
+    """The `.data` file of a process ("": VRRP, "_parent"), after `state_dump_file` and `data_use_instance`."""
+    asked = settings.state_dump_file
+    if not asked:
+        place, name = directory(environment), "keepalived.data"
+    elif asked.endswith("/"):
+        place, name = asked, "keepalived.data"
+    else:
+        place, name = os.path.split(asked)
+        place = place or directory(environment)
+    stem, dot, extension = name.rpartition(".")
+    if not dot:
+        stem, extension = name, ""
+    stem += process
+    if settings.dump_with_instance:
+        own = "_".join(part for part in (settings.net_namespace, settings.instance_name) if part)
+        stem += f".{own}" if own else ""
+    return os.path.join(place, stem + dot + extension)
+
+
+def write_dump(kind: str, plan: VrrpPlan, view: NodeView, environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Write what `kind` (see KINDS) asks for; the paths written. Raises OSError with the path."""
+    settings = plan.settings
+    mode = 0o666 & ~(DEFAULT_UMASK if settings.umask is None else settings.umask)
+    if kind == "data":
+        files = {
+            data_path(settings, "_parent", environment): parent_text(plan).encode(),
+            data_path(settings, "", environment): data_text(plan, view).encode(),
+        }
+    elif kind == "stats":
+        files = {os.path.join(directory(environment), "keepalived.stats"): stats_text(view).encode()}
+    else:
+        assert kind == "json", kind
+        files = {os.path.join(directory(environment), "keepalived.json"): json_bytes(plan, view)}
+    for path, octets in files.items():
+        replace(path, octets, mode)
+    return list(files)
+
+
+def replace(path: str, octets: bytes, mode: int = 0o600) -> None:
+    """Put a file at `path` at once, whole, with that mode; a link or a stranger's file there is replaced, not followed.
+
+    It is written under a name nobody can have taken (O_EXCL) and moved. Raises OSError with the path.
+    """
+    beside = f"{path}.{os.urandom(8).hex()}"
+    try:
+        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            remaining = memoryview(octets)
+            while remaining:
+                remaining = remaining[os.write(fd, remaining) :]
+            os.fchmod(fd, mode)
+        finally:
+            os.close(fd)
+        os.rename(beside, path)
+    except OSError as failed:
+        try:
+            os.unlink(beside)
+        except OSError:
+            pass
+        raise OSError(failed.errno, failed.strerror, path) from None
