@@ -52,7 +52,7 @@ vrrp_instance VI_1 {
     virtual_router_id 51
     priority 100
     virtual_ipaddress {
-        192.0.2.10/24 brd + dev d0 scope link label d0:1
+        192.0.2.10/24 dev d0 label d0:1
         192.0.2.11
         192.0.2.12/24 noprefixroute
     }

@@ -3,7 +3,7 @@
 An instance begins with one space, its lines with three, the items of its lists with five.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from holdfast.base.address import text
 from holdfast.base.time import SECOND
@@ -61,10 +61,11 @@ def data_text(plan: VrrpPlan, view: NodeView) -> str:
     """The whole of `keepalived.data`; an instance that a reload is just removing is left out."""
     lines = [*global_lines(plan.settings), "------< VRRP Topology >------"]
     by_name = {config.name: config for config in plan.instances}
+    waiting = {tracker.name for tracker in view.trackers if tracker.kind == "script" and tracker.up is None}
     for instance in view.instances:
         config = by_name.get(instance.name)
         if config is not None:
-            lines += instance_lines(config, instance)
+            lines += instance_lines(config, instance, waiting)
     if view.sync_groups:
         lines.append("------< VRRP Sync groups >------")
         notifies = {group.name: group.notify for group in plan.groups}
@@ -117,15 +118,15 @@ def global_lines(settings: Settings) -> Iterator[str]:
     yield f" umask = {0o177 if settings.umask is None else settings.umask:04o}"
 
 
-def instance_lines(config: InstanceConfig, view: InstanceView) -> Iterator[str]:
-    """One instance."""
+def instance_lines(config: InstanceConfig, view: InstanceView, waiting: Collection[str] = ()) -> Iterator[str]:
+    """One instance; `waiting` names the scripts that have no verdict yet."""
     yield f" VRRP Instance = {config.name}"
     yield f"   VRRP Version = {config.version}"
     if view.sync_group:
         yield f"   Sync group = {view.sync_group}"
     if config.family == Family.IPV6:
         yield "   Using Native IPv6"
-    yield from _state_lines(config, view)
+    yield from _state_lines(config, view, waiting)
     yield from _election_lines(config, view)
     yield from _list("Virtual IP", config.addresses, config, view)
     yield from _list("Virtual IP Excluded", config.excluded, config, view)
@@ -150,7 +151,7 @@ def instance_lines(config: InstanceConfig, view: InstanceView) -> Iterator[str]:
     yield f"   Notify priority changes = {yes(config.notify_priority_changes)}"
 
 
-def _state_lines(config: InstanceConfig, view: InstanceView) -> Iterator[str]:
+def _state_lines(config: InstanceConfig, view: InstanceView, waiting: Collection[str]) -> Iterator[str]:
     changed = moment(view.since)
     yield f"   State = {view.state}"
     if view.state == "BACKUP" and view.master is not None:
@@ -166,6 +167,8 @@ def _state_lines(config: InstanceConfig, view: InstanceView) -> Iterator[str]:
     yield f"   Wantstate = {view.state}"
     yield f"   Number of config faults = {len(config.faults)}"
     yield f"   Number of interface and track script faults = {max(len(view.faults) - len(config.faults), 0)}"
+    undecided = [use for use in config.trackers if use.kind == "script" and use.name in waiting]
+    yield f"   Number of track scripts init = {len(undecided)}"
     yield f"   Last transition = {changed.epoch_s} ({changed.local})"
     if config.interface:
         yield f"   Interface = {config.interface}"
