@@ -309,3 +309,18 @@ def test_the_pipe_of_a_program_is_an_ordinary_one(stage: Stage) -> None:
     assert not int(flags.split()[1], 8) & os.O_NONBLOCK
     assert stat.S_ISFIFO(os.fstat(stage.runner._reports).st_mode)
     assert fcntl.fcntl(stage.runner._reports, fcntl.F_GETFL) & os.O_NONBLOCK
+
+
+def test_at_the_end_what_runs_may_tidy_up_but_not_stay(stage: Stage) -> None:
+    done = stage.folder / "done"
+    tidy = stage.script(f"trap 'echo ok > {done}; exit' TERM; echo up; while :; do sleep 0.01; done", name="tidy")
+    deaf = stage.script("trap '' TERM; echo up; while :; do sleep 0.01; done", name="deaf")
+    runs = [stage.start(tidy), stage.start(deaf)]
+    stage.until(lambda: all(run._kept for run in runs))
+    begun = time.monotonic_ns()
+    stage.runner.close()
+    assert time.monotonic_ns() - begun < 400 * MILLISECOND
+    assert done.read_text() == "ok\n"
+    assert all(gone(run.pid) for run in runs)
+    assert stage.results == []
+    stage.runner = ScriptRunner()

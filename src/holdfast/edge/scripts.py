@@ -21,6 +21,7 @@ import msgspec
 
 from holdfast.base.command import Command
 from holdfast.base.time import MILLISECOND, SECOND, Nanoseconds
+from holdfast.edge.clock import monotonic_ns
 from holdfast.engine.messages import ScriptFinished
 from holdfast.kernel.process import Surroundings, die_with_parent, surroundings
 
@@ -32,6 +33,9 @@ KILL_AFTER_NS = 2 * SECOND
 
 LINGERING_PIPES = 64
 """How many background programs may hold on to the output pipe of a run that has ended."""
+
+PARTING_NS = 200 * MILLISECOND
+"""How long whatever still runs when the daemon ends has to end by itself."""
 
 NEVER_RAN = 127
 """The status of a run whose program could not be started, as a shell gives it."""
@@ -160,10 +164,21 @@ class ScriptRunner:
         return len(self._pidfds)
 
     def close(self) -> None:
-        """End whatever runs (SIGKILL to its group) and close everything; no results are told."""
+        """End whatever runs: SIGTERM, and SIGKILL to what is left after PARTING_NS; no results are told.
+
+        The one place that waits, at the daemon's very end.
+        """
+        for run in self._pidfds.values():
+            if not run._signalled:
+                self._signal(run, signal.SIGTERM)
+        end = monotonic_ns() + PARTING_NS
         for run in list(self._pidfds.values()):
+            poll = select.poll()
+            poll.register(run._pidfd, select.POLLIN)
+            poll.poll(max(0, end - monotonic_ns()) / MILLISECOND)
             self._signal(run, signal.SIGKILL)
-            os.waitid(os.P_PIDFD, run._pidfd, os.WEXITED)
+            poll.poll(10)  # no longer: it may be stuck in the kernel, and is then init's
+            os.waitid(os.P_PIDFD, run._pidfd, os.WEXITED | os.WNOHANG)
             os.close(run._pidfd)
         for run in list(self._unreaped):
             self._bury(run)
