@@ -82,7 +82,7 @@ def _live(lab: Lab, first_kind: str, second_kind: str, clean: bool) -> None:
     )
     # the second now outranks it (101 + 2), but with nopreempt it stays where it is
     since = time.time_ns()
-    wait_until(lambda: len([a for a in wire.adverts() if a.time_ns > since]) >= 5, 12, "the first goes on")
+    wait_until(lambda: len([a for a in wire.adverts() if a.time_ns > since]) >= 4, 12, "the first goes on")
     assert {a.source for a in wire.adverts() if a.time_ns > since} == {first.mine}
     _only(client, first, second, 1)
     assert first.daemon is not None

@@ -8,7 +8,7 @@ from holdfast.lab.hosts import Lab, wait_until
 from tests.interop.routers import OURS, Network, Node, Setting
 
 V3 = [Setting(), Setting(unicast=True), Setting(six=True), Setting(six=True, unicast=True)]
-V2 = [Setting(version=2), Setting(version=2, password="secret"), Setting(version=2, unicast=True)]
+V2 = [Setting(version=2, password="secret"), Setting(version=2, unicast=True)]
 FRR = [Setting(), Setting(six=True, link_local_only=True), Setting(version=2)]
 HIGH, LOW = 150, 100
 
