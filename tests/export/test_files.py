@@ -11,7 +11,7 @@ from holdfast.base.command import Command
 from holdfast.config.plan import Settings, VrrpPlan
 from holdfast.engine.node import NodeView
 from holdfast.export.files import data_path, directory, replace, write_dump
-from holdfast.export.words import address_words, command_words, days_since_1970, moment
+from holdfast.export.words import address_words, command_words, moment
 from holdfast.vrrp.config import VirtualAddress
 
 NOTHING = NodeView(instances=[], sync_groups=[], trackers=[])
@@ -89,10 +89,6 @@ def test_what_cannot_be_written_is_named_and_leaves_nothing(tmp_path: Path) -> N
 def test_a_time_as_dumps_show_it(iso: str, epoch_s: str, local: str) -> None:
     shown = moment(iso)
     assert (shown.epoch_s, shown.local) == (epoch_s, local)
-
-
-def test_days() -> None:
-    assert [days_since_1970(*date) for date in ((1970, 1, 1), (1972, 3, 1), (2100, 3, 1))] == [0, 790, 47541]
 
 
 @pytest.mark.parametrize(

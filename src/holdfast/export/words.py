@@ -1,5 +1,6 @@
 """How keepalived's dumps write addresses, commands, times and switches."""
 
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from holdfast.base.address import Address, text
@@ -9,8 +10,7 @@ from holdfast.vrrp.config import VirtualAddress
 SCOPES = {0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}
 """Address scopes of rtnetlink(7)."""
 
-_DAYS = ("Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed")  # 1 January 1970 was a Thursday
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Moment(NamedTuple):
@@ -25,35 +25,10 @@ class Moment(NamedTuple):
         return f"{self.epoch_us // 1_000_000}.{self.epoch_us % 1_000_000:06}"
 
 
-def days_since_1970(year: int, month: int, day: int) -> int:
-    """Days from 1 January 1970 in the proleptic Gregorian calendar."""
-    year -= month <= 2
-    era_year = year % 400
-    day_of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
-    return year // 400 * 146_097 + era_year * 365 + era_year // 4 - era_year // 100 + day_of_year - 719_468
-
-
 def moment(iso: str) -> Moment:
-    """The point of time in `iso`, YYYY-MM-DDThh:mm:ss[.fraction][±hh:mm or Z]; ValueError for anything else.
-
-    By hand, because the supervisor, which writes dumps once a day, would else carry datetime for ever.
-    """
-    date, _, clock = iso.partition("T")
-    zone_s = 0
-    if clock.endswith("Z"):
-        clock = clock[:-1]
-    elif clock[-6:-5] in ("+", "-"):
-        hours, minutes = clock[-5:].split(":")
-        zone_s = (int(hours) * 60 + int(minutes)) * (60 if clock[-6] == "+" else -60)
-        clock = clock[:-6]
-    whole, _, fraction = clock.partition(".")
-    year, month, day = map(int, date.split("-"))
-    hour, minute, second = map(int, whole.split(":"))
-    micros = int(f"{fraction:0<6}"[:6]) if fraction else 0
-    days = days_since_1970(year, month, day)
-    epoch_s = days * 86_400 + hour * 3600 + minute * 60 + second - zone_s
-    local = f"{_DAYS[days % 7]} {_MONTHS[month - 1]} {day:2} {whole}.{micros:06} {year}"
-    return Moment(epoch_s * 1_000_000 + micros, local)
+    """The point of time in `iso`, which is ISO 8601 with the zone; ValueError for anything else."""
+    point = datetime.fromisoformat(iso)
+    return Moment((point - _EPOCH) // timedelta(microseconds=1), f"{point:%a %b} {point.day:2} {point:%H:%M:%S.%f %Y}")
 
 
 def plain(number: float) -> int | float:
