@@ -185,7 +185,8 @@ def test_syslog_is_found_when_it_comes_and_again_when_it_comes_back(tmp_path: Pa
     log = Log("holdfast", [SyslogSink(16, path, lambda: now[0])], monotonic_ns=lambda: now[0])
     log.say(Level.INFO, "early")
     daemon = serve()
-    log.on_due(now[0] + 50 * MILLISECOND)  # not looked for again so soon
+    log.on_due(now[0] + 50 * MILLISECOND)
+    assert not select.select([daemon], [], [], 0)[0]  # not looked for again so soon
     now[0] += SECOND
     log.on_due(now[0])
     assert daemon.recv(100).endswith(b": early")

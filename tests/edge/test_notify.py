@@ -81,6 +81,7 @@ def test_order_and_arguments(scene: Scene) -> None:
         "20-b INSTANCE VI_1 MASTER 102",
         "any two words INSTANCE VI_1 MASTER 102",
     ]
+    assert [text for level, text in scene.log.lines if level is Level.WARNING] == []
 
 
 def test_each_state_has_its_own_script(scene: Scene) -> None:
@@ -237,6 +238,7 @@ def test_stop_waits_a_moment_for_what_runs_then_ends_it(scene: Scene) -> None:
     scene.state("STOP")
     assert scene.rest() == ["MASTER", "STOP"]
     assert 300 * MILLISECOND <= time.monotonic_ns() - begun < SECOND
+    assert f"(VI_1) notify: {hang} was ended by SIGTERM" in scene.log.texts()
 
 
 def test_stop_does_not_wait_for_the_deaf(scene: Scene) -> None:

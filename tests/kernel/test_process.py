@@ -60,9 +60,19 @@ def test_refusals_name_the_cure(before: str, call: str, said: str) -> None:
     assert in_child(f"{before}print({call}.text())") == said
 
 
-def test_locked_memory_is_locked_as_it_is_used() -> None:
-    code = "print(lock_memory())\nprint([l.split()[1] != '0' for l in open('/proc/self/status') if l.startswith('VmLck')])"
-    assert in_child(code) == "None\n[True]"
+def test_memory_is_locked_as_it_is_used() -> None:
+    code = """
+import mmap
+unused = mmap.mmap(-1, 64 << 20)
+print(lock_memory())
+unused_too = mmap.mmap(-1, 64 << 20)
+print([int(line.split()[1]) for line in open('/proc/self/status', 'rb') if line.startswith((b'VmLck', b'VmRSS'))])
+"""
+    refused, sizes = in_child(code).split("\n")
+    locked_kb, resident_kb = (int(size) for size in sizes.strip("[]").split(","))
+    assert refused == "None"
+    assert locked_kb > 100_000  # the 128 MB count as locked
+    assert resident_kb < 64_000  # without being there
 
 
 def test_affinity_and_nice() -> None:
