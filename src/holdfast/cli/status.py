@@ -17,6 +17,8 @@ STATE_ORDER = ("MASTER", "BACKUP", "FAULT", "INIT")
 STATE_WORDS = {"MASTER": "master of", "BACKUP": "backup of", "FAULT": "in fault:", "INIT": "not ready:"}
 HEADINGS = ("STATE", "INSTANCE", "INTERFACE", "VRID", "PRIORITY", "MASTER", "SINCE", "ADDRESSES")
 DETAIL_INDENT = 12
+ALWAYS_WHOLE = 6
+"""So many addresses are never shortened: where there is no room beside, they get lines of their own."""
 
 
 @click.command("status", short_help="who is master here, why, since when, and what is wrong")
@@ -117,7 +119,8 @@ def _instances(instances: list[dict[str, Any]], now: datetime | None, sheet: She
     headings = HEADINGS if own_column else HEADINGS[:-1]
     sheet.line(GAP.join(aligned(headings, [*columns, 0])), "faint")
     for row, vips, instance in zip(rows, addresses, instances, strict=True):
-        shown = fitted(vips, room) or "-"
+        shown = " ".join(vips) if len(vips) <= ALWAYS_WHOLE else fitted(vips, room)
+        shown = shown or "-"
         together = own_column and (room is None or len(shown) <= room)
         cells = aligned((*row, shown if together else ""), columns)
         sheet.line((sheet.paint(cells[0], STATE_COLOURS.get(row[0], "")) + GAP + GAP.join(cells[1:])).rstrip())
