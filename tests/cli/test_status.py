@@ -55,7 +55,7 @@ master of 1, backup of 1, in fault: 1
 
 STATE   INSTANCE  INTERFACE  VRID  PRIORITY   MASTER           SINCE           ADDRESSES
 MASTER  cluster   eth0       1     102        this node        4 min 10 s ago  10.201.36.14/32
-  why       no master heard; stays master until one of higher rank is heard
+  why       no master heard
 BACKUP  web       eth0       51    98 of 100  192.0.2.2 (150)  4 min 10 s ago  192.0.2.10/24 192.0.2.11/24
   why       started; takes over when 192.0.2.2 falls silent
 FAULT   db        eth1       52    102        -                4 min 10 s ago  -

@@ -4,13 +4,15 @@ import os
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from holdfast.base.address import parse
 from holdfast.base.command import Command
 from holdfast.config.plan import Settings, VrrpPlan
+from holdfast.daemon.options import Options
 from holdfast.engine.node import NodeView
-from holdfast.export.files import data_path, directory, replace, write_dump
+from holdfast.export.files import data_path, directory, replace, write, write_dump
 from holdfast.export.words import address_words, command_words, moment
 from holdfast.vrrp.config import VirtualAddress
 
@@ -45,7 +47,7 @@ def test_the_data_files_name(settings: Settings, process: str, path: str) -> Non
 
 def test_each_kind_writes_its_files_for_root_alone(tmp_path: Path) -> None:
     environment = {"TMPDIR": str(tmp_path)}
-    written = [os.path.basename(p) for k in ("data", "stats", "json") for p in write_dump(k, VrrpPlan(), NOTHING, environment)]
+    written = [os.path.basename(p) for k in ("data", "stats", "json") for p in write(k, VrrpPlan(), NOTHING, environment)]
     assert written == ["keepalived_parent.data", "keepalived.data", "keepalived.stats", "keepalived.json"]
     assert sorted(os.listdir(tmp_path)) == sorted(written)
     assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {0o600}
@@ -53,8 +55,20 @@ def test_each_kind_writes_its_files_for_root_alone(tmp_path: Path) -> None:
 
 
 def test_the_umask_of_the_configuration_counts(tmp_path: Path) -> None:
-    write_dump("json", VrrpPlan(settings=Settings(umask=0o022)), NOTHING, {"TMPDIR": str(tmp_path)})
+    write("json", VrrpPlan(settings=Settings(umask=0o022)), NOTHING, {"TMPDIR": str(tmp_path)})
     assert stat.S_IMODE((tmp_path / "keepalived.json").stat().st_mode) == 0o644
+
+
+def test_the_command_line_goes_before_the_configuration(tmp_path: Path) -> None:
+    asked = VrrpPlan(settings=Settings(umask=0o022, dump_with_instance=True, net_namespace="a", instance_name="i"))
+    plan, view, environment = msgspec.msgpack.encode(asked), msgspec.json.encode(NOTHING), {"TMPDIR": str(tmp_path)}
+    for options, name, mode in (
+        (Options(), "keepalived.a_i.data", 0o644),
+        (Options(umask=0o137, net_namespace="b"), "keepalived.b_i.data", 0o640),
+    ):
+        written = write_dump("data", plan, view, options, environment)
+        assert written[1] == str(tmp_path / name)
+        assert stat.S_IMODE(os.stat(written[1]).st_mode) == mode
 
 
 def test_a_link_laid_as_a_trap_is_replaced_not_followed(tmp_path: Path) -> None:

@@ -131,7 +131,8 @@ def _instances(instances: list[dict[str, Any]], now: datetime | None, sheet: She
 
 def _details(instance: dict[str, Any], sheet: Sheet) -> None:
     faults = [str(fault) for fault in instance.get("faults") or []]
-    cause, following = str(instance.get("cause") or ""), str(instance.get("next") or "")
+    cause = str(instance.get("cause") or "")
+    following = "" if instance.get("state") == "MASTER" else str(instance.get("next") or "")
     if cause and cause not in faults:
         sheet.wrapped(f"{cause}; {following}" if following and following != cause else cause, DETAIL_INDENT, "  why")
     for fault in faults:

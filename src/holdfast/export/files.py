@@ -2,6 +2,9 @@
 
 import os
 from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
 
 from holdfast.config.plan import Settings, VrrpPlan
 from holdfast.engine.node import NodeView
@@ -40,8 +43,37 @@ def data_path(settings: Settings, process: str, environment: Mapping[str, str]) 
     return os.path.join(place, stem + dot + extension)
 
 
-def write_dump(kind: str, plan: VrrpPlan, view: NodeView, environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Write what `kind` (see KINDS) asks for; the paths written. Raises OSError with the path."""
+class Overrides(Protocol):
+    """What the command line said that goes before the configuration (daemon/options.py)."""
+
+    @property
+    def umask(self) -> int | None:
+        """`-u`."""
+
+    @property
+    def net_namespace(self) -> str:
+        """`-s`."""
+
+
+def write_dump(
+    kind: str, plan: bytes, view: bytes, options: Overrides, environment: Mapping[str, str] = os.environ
+) -> list[str]:
+    """Write what `kind` (see KINDS) asks for; the paths written. Raises OSError with the path.
+
+    `plan` is a VrrpPlan as MessagePack, `view` a NodeView as JSON: the forms in which the supervisor has them.
+    """
+    decoded = msgspec.msgpack.decode(plan, type=VrrpPlan)
+    settings = decoded.settings
+    if options.umask is not None:
+        settings = msgspec.structs.replace(settings, umask=options.umask)
+    if options.net_namespace:
+        settings = msgspec.structs.replace(settings, net_namespace=options.net_namespace)
+    whole = msgspec.structs.replace(decoded, settings=settings)
+    return write(kind, whole, msgspec.json.decode(view, type=NodeView), environment)
+
+
+def write(kind: str, plan: VrrpPlan, view: NodeView, environment: Mapping[str, str]) -> list[str]:
+    """`write_dump` of what is already decoded."""
     settings = plan.settings
     mode = 0o666 & ~(DEFAULT_UMASK if settings.umask is None else settings.umask)
     if kind == "data":
