@@ -351,6 +351,8 @@ class InstanceBuilder:
                            "use one of 224.0.0.0/24 or ff02::/16", "the global group is used", word=1)  # fmt: skip
         words = [name for name in ("unicast_src_ip", "unicast_peer", "check_unicast_src") if name in settings]
         if words and "unicast_fault_no_peer" in settings:
+            self._tell(settings["unicast_fault_no_peer"], f"{draft.name} is unicast, and has no unicast_peer",
+                       "list the peers", "it stays in FAULT", grade=Grade.WARNING)  # fmt: skip
             return False, group, ("unicast without peers",)
         if words:
             self._tell(

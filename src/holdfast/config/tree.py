@@ -21,7 +21,7 @@ from holdfast.config.findings import Condition, Findings, Trouble
 from holdfast.config.keywords import ENTRY, Block, Keyword, Status, Style, all_blocks
 from holdfast.config.preprocess import Preprocessed
 from holdfast.config.reading import read_value
-from holdfast.config.suggest import unknown_keyword
+from holdfast.config.suggest import Suggestions
 
 _STATEMENT, _OPENER, _OPENER_BRACE, _OPEN, _CLOSE, _UNKNOWN, _NOTHING = range(7)
 
@@ -93,6 +93,7 @@ class _Reader:
         self.skipped = skipped
         self.domain = domain
         self.damaged = False
+        self.suggestions = Suggestions()
         self.blocks = all_blocks()
         self.memos: dict[str, dict[str, Line]] = {name: {} for name in self.blocks}
         self.block: Block = self.blocks["root"]
@@ -134,9 +135,6 @@ class _Reader:
             stripped, quoted = text.strip(" \t"), False
         else:
             stripped, quoted = lexer.strip_comment(text)
-        if quoted:
-            trouble = Trouble("a quote is never closed", "close it", condition=Condition.QUOTE, token='"')
-            self.findings.add(place, trouble, domain="all")
         pieces = lexer.split_braces(stripped)
         if not pieces:
             if self.memo is not _NO_MEMO:
@@ -159,23 +157,36 @@ class _Reader:
     def _piece(self, text: str, place: int) -> None:
         """One logical line: text without braces, or a brace."""
         if self.skipping:
-            self.skipping += (text == "{") - (text == "}")
-            self.depth += (text == "{") - (text == "}")
-            if not self.skipping:
-                self.memo = self.memos[self.block.name]
+            self._skip(text, place)
             return
         if self.pending is not None:
             if self._pending_brace(text, place):
                 return
         elif self.skip_next:
             self.skip_next = False
-            self.memo = self.memos[self.block.name]
+            self.skipping = 1
             if text == "{":
-                self.skipping = 1
                 self.depth += 1
-                self.memo = _NO_MEMO
-                return
+            else:  # whoever reads this block tells that its brace is missing
+                self.damaged = True
+                self._skip(text, place)
+            return
         self._act(self._line(text, place), place)
+
+    def _skip(self, text: str, place: int) -> None:
+        """A line of a block that is skipped: only its braces count."""
+        if text == "{":
+            self.skipping += 1
+            self.depth += 1
+        elif text == "}":
+            self.skipping -= 1
+            self.depth -= 1
+            if self.depth < 0:
+                self.depth = 0
+                self.damaged = True
+                self._add(place, _EXTRA)
+            if not self.skipping:
+                self.memo = self.memos[self.block.name]
 
     def _pending_brace(self, text: str, place: int) -> bool:
         """Opens the block that waits; True when `text` was its brace."""
@@ -222,9 +233,12 @@ class _Reader:
             return _BLANK
         keyword = block.keywords.get(words[0])
         if keyword is None:
-            return Line(_UNKNOWN, _NO_KEYWORD, words, None, (unknown_keyword(words[0], block),), text)
-        if quoted and not (keyword.args and keyword.args[0].kind in values.REST[1:]):
-            return Line(_UNKNOWN, _NO_KEYWORD, words, None, (_unmatched(words),), text)
+            return Line(_UNKNOWN, _NO_KEYWORD, words, None, (self.suggestions.unknown(words[0], block),), text)
+        if quoted:
+            pieces, unmatched = lexer.quoted_words(text)
+            if unmatched or not keyword.args or keyword.args[0].kind not in values.SCRIPTS:
+                return Line(_UNKNOWN, _NO_KEYWORD, words, None, (_unmatched(words),), text)
+            words = tuple(pieces)  # '…' may hold one "
         value, troubles = read_value(keyword, words, text)
         if keyword.deprecated:
             troubles = (*troubles, _deprecated(keyword))
@@ -365,8 +379,8 @@ _STRAY = Trouble(
 
 
 def _unmatched(words: Sequence[str]) -> Trouble:
-    what = "a quote is never closed"
-    return Trouble(what, "close it", "the line is left aside", word=max(0, len(words) - 1), condition=Condition.QUOTE)
+    what = "a quote is never closed" + (f" after {words[0]}" if words else "")
+    return Trouble(what, "close it", "the line is left aside", condition=Condition.QUOTE, token='"')
 
 
 def _deprecated(keyword: Keyword) -> Trouble:

@@ -346,4 +346,5 @@ READERS: dict[str, Callable[[Arg, Words, int, str], Reading]] = {
     "command": _script,
     "escaped": _escaped,
 }
+SCRIPTS = ("script", "command", "escaped")
 REST = ("words", "user", "script", "command", "escaped")
