@@ -1,6 +1,7 @@
 """The control socket between a real server in a real loop and clients of every temper."""
 
 import os
+import random
 import socket
 import threading
 import time
@@ -152,6 +153,15 @@ def test_nonsense_gets_a_clear_error_and_the_server_lives(house: House, octets: 
     assert failure["cure"]
     assert ask(house, command="status") == {"node": "ha01"}
     house.until(lambda: house.server.connections == 0)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_bytes_are_answered_line_by_line_or_end_the_conversation(house: House, seed: int) -> None:
+    chance = random.Random(seed)
+    octets = b"\n".join(chance.randbytes(chance.randrange(300)) for _ in range(chance.randrange(1, 60)))
+    for line in say(house, octets).splitlines():
+        assert msgspec.json.decode(line)["error"]
+    assert ask(house, command="status") == {"node": "ha01"}
 
 
 def test_a_refusal_reaches_the_person(house: House) -> None:

@@ -213,7 +213,6 @@ class _Connection:
     def expire(self) -> None:
         """No progress for too long: an answer that never came is told as such, anything else just ends."""
         if self.reply is not None and not self.unread_bytes:
-            self.reply.ended = True
             self._farewell("the daemon did not answer in time", "try again; if it stays so, look at its log")
         self.close()
 
