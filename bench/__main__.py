@@ -42,7 +42,7 @@ def benchmarks(quick: bool) -> dict[str, Callable[[list[str]], Measured]]:
         "steady-1s": lambda p: load.steady(p, 1.0, seconds),
         "steady-100ms": lambda p: load.steady(p, 0.1, seconds / 2),
         "takeover-10ms": lambda p: takeover.deadlines(p, 0.01, 20 if quick else 200),
-        "takeover-1s": lambda p: takeover.deadlines(p, 1.0, 2 if quick else 8),
+        "takeover-1s": lambda p: takeover.deadlines(p, 1.0, 3 if quick else 20),
         "together": lambda p: load.together(p, 1 if quick else 5, 1.0),
         "busy": lambda p: takeover.false_take_overs(p, 10 if quick else 60),
         "memory": load.memory,

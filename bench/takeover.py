@@ -49,7 +49,7 @@ def _rounds(where: Site, interval_s: float, rounds: int) -> tuple[list[float], l
             quiet = 0
             while quiet < 3:  # it has stepped down, and heard us since
                 sender.sendto(octets, ("224.0.0.18", 0))
-                time.sleep(interval_s)
+                time.sleep(min(interval_s, 0.1))  # more often than promised does no harm, and saves time
                 quiet = 0 if where.held() else quiet + 1
             sender.sendto(octets, ("224.0.0.18", 0))
             heard.drain()
