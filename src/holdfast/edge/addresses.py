@@ -99,11 +99,11 @@ class Addresses:
             keys = {place.key for place in places}
             for key, place in list(held.items()):
                 if key not in keys:
-                    messages.append(place.delete)
-                    asked.append((slot, place, False))
                     del held[key]
                     if self._owner.get(key[:2]) == slot:
                         del self._owner[key[:2]]
+                        messages.append(place.delete)
+                        asked.append((slot, place, False))
             for place in places:
                 messages.append(place.add)
                 asked.append((slot, place, True))

@@ -33,7 +33,7 @@ Messages = list[tuple[bytes, bytes, bytes]]
 class Watched:
     """What a slot's routine advert looks like, and when it was last seen."""
 
-    __slots__ = ("by_kernel", "count", "filter_base", "last_at", "look")
+    __slots__ = ("by_kernel", "count", "filter_base", "last_at", "look", "word", "words")
 
     def __init__(self, look: bytes, by_kernel: bool) -> None:
         self.look = look
@@ -41,6 +41,8 @@ class Watched:
         self.filter_base = 0  # the filter's count when last asked
         self.last_at: Nanoseconds = 0
         self.count = 0
+        self.words: memoryview | None = None  # the filter's map, and where in it the time stands
+        self.word = 0
 
 
 class Outgoing:
@@ -283,6 +285,7 @@ class Adverts:
         if watched.by_kernel and port.filter is not None:
             head = arrived.message[:8]
             port.filter.watch(vrid, arrived.source, arrived.target, arrived.length, head, arrived.ttl)
+            watched.words, watched.word = port.filter.stamp(vrid)
         self._watched[slot] = watched
 
     def unwatch(self, slot: int) -> tuple[Nanoseconds, int]:
@@ -293,6 +296,18 @@ class Adverts:
         if watched is not None and watched.by_kernel and port is not None and port.filter is not None:
             port.filter.unwatch(self._rules[slot][0])
         return heard
+
+    def last_heard(self, slots: list[int]) -> dict[int, Nanoseconds]:
+        """When the routine advert of each watched slot was last heard; 0 when not since it is watched."""
+        every = self._watched
+        times = {}
+        for slot in slots:
+            watched = every.get(slot)
+            if watched is None:
+                continue
+            at = watched.words[watched.word] if watched.words is not None else 0
+            times[slot] = at if at > watched.last_at else watched.last_at
+        return times
 
     def heard(self, slot: int) -> tuple[Nanoseconds, int]:
         """When the routine advert of `slot` was last heard, and how often since last asked."""

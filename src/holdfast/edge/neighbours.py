@@ -10,9 +10,11 @@ from holdfast.base.address import Mac
 from holdfast.base.time import Nanoseconds
 from holdfast.edge.addresses import Addresses
 from holdfast.edge.interfaces import Interfaces
-from holdfast.kernel.batches import SendBatch
 from holdfast.kernel.frames import PacketSender, announcement
 from holdfast.vrrp.config import AnnounceConfig
+
+SLICE = 64
+"""How many slots' further rounds leave between two looks at the sockets and timers."""
 
 
 class Pace:
@@ -32,63 +34,88 @@ class Neighbours:
         self._interfaces = interfaces
         self._addresses = addresses
         self._senders: dict[int, PacketSender] = {}
-        self._bursts: dict[tuple[int, int], list[SendBatch]] = {}
+        self._ready: dict[int, list[tuple[PacketSender, bytes]]] = {}
+        self._more: list[tuple[int, int]] = []  # (slot, rounds) still to be sent
         self._paces: dict[str, Pace] = {}
         self._shared = {name: group[0] for group in shared_paces for name in group}
         self.sent = 0
-        self.failed: list[tuple[int, int]] = []  # (interface, errno)
+        self.failed = 0
 
     def forget(self, slot: int | None = None) -> None:
         """The frames of a slot (None: of all) must be made anew: its addresses or a MAC changed."""
         if slot is None:
-            self._bursts.clear()
+            self._ready.clear()
         else:
-            for key in [key for key in self._bursts if key[0] == slot]:
-                del self._bursts[key]
+            self._ready.pop(slot, None)
 
     def forget_interface(self, index: int) -> None:
         """The interface is gone or changed."""
         sender = self._senders.pop(index, None)
         if sender is not None:
             sender.close()
-        self._bursts.clear()
+        self._ready.clear()
 
-    def prepare(self, slot: int, rounds: int) -> list[SendBatch]:
-        """The frames of one burst, a batch an interface, made once."""
-        key = (slot, rounds)
-        ready = self._bursts.get(key)
+    def announce(self, wanted: list[tuple[int, int, AnnounceConfig]], now: Nanoseconds) -> None:
+        """Send rounds over the addresses of slots: (slot, rounds, pace) each.
+
+        The first round of every slot leaves first, so that all neighbours know as soon as can be; the other rounds
+        wait for `more` (or for their pace).
+        """
+        for slot, rounds, config in wanted:
+            frames = self._frames(slot)
+            if config.garp_interval_ns or config.gna_interval_ns:
+                for _ in range(rounds):
+                    for sender, frame in frames:
+                        arp = frame[12:14] == b"\x08\x06"
+                        spacing = config.garp_interval_ns if arp else config.gna_interval_ns
+                        self._queue(slot, sender.ifindex, frame, spacing)
+                continue
+            for sender, frame in frames:
+                self._send(sender, frame)
+            if rounds > 1:
+                self._more.append((slot, rounds - 1))
+        self.due(now)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether `more` has something to send."""
+        return bool(self._more)
+
+    def more(self) -> None:
+        """Send some of the rounds that wait."""
+        waiting, left = self._more, []
+        for slot, rounds in waiting[:SLICE]:
+            for sender, frame in self._frames(slot):
+                self._send(sender, frame)
+            if rounds > 1:
+                left.append((slot, rounds - 1))
+        self._more = waiting[SLICE:] + left
+
+    def _send(self, sender: PacketSender, frame: bytes) -> None:
+        errno = sender.send_one(frame)
+        if errno:
+            self.failed += 1
+        else:
+            self.sent += 1
+
+    def _frames(self, slot: int) -> list[tuple[PacketSender, bytes]]:
+        """The frames of one round, made once."""
+        ready = self._ready.get(slot)
         if ready is None:
-            by_interface: dict[int, list[bytes]] = {}
-            for _ in range(rounds):
-                for index, frame in self._frames(slot):
-                    by_interface.setdefault(index, []).append(frame)
-            ready = [self._sender(index).batch(frames) for index, frames in by_interface.items()]
-            self._bursts[key] = ready
+            ready = []
+            for place in self._addresses.places(slot):
+                link = self._interfaces.link_of(place.interface)
+                if link is None or len(link.mac) != 6 or link.noarp or link.index != place.index:
+                    continue
+                router = len(place.address) == 16 and forwards_ipv6(place.interface)
+                frame = announcement(Mac(link.mac), place.address, router)
+                ready.append((self._sender(link.index), frame))
+            self._ready[slot] = ready
         return ready
 
-    def announce(self, slot: int, rounds: int, config: AnnounceConfig, now: Nanoseconds) -> None:
-        """Send `rounds` rounds over the addresses of a slot, at once or paced."""
-        if config.garp_interval_ns or config.gna_interval_ns:
-            for _ in range(rounds):
-                for index, frame in self._frames(slot):
-                    arp = frame[12:14] == b"\x08\x06"
-                    spacing = config.garp_interval_ns if arp else config.gna_interval_ns
-                    self._queue(slot, index, frame, spacing)
-            self.due(now)
-            return
-        for batch in self.prepare(slot, rounds):
-            self.sent += batch.send()
-            self.failed += batch.errors
-
-    def _frames(self, slot: int) -> list[tuple[int, bytes]]:
-        frames = []
-        for place in self._addresses.places(slot):
-            link = self._interfaces.link_of(place.interface)
-            if link is None or len(link.mac) != 6 or link.noarp or link.index != place.index:
-                continue
-            router = len(place.address) == 16 and forwards_ipv6(place.interface)
-            frames.append((link.index, announcement(Mac(link.mac), place.address, router)))
-        return frames
+    def prepare(self, slot: int) -> None:
+        """Make the frames of a slot ready before they are wanted."""
+        self._frames(slot)
 
     def _sender(self, index: int) -> PacketSender:
         sender = self._senders.get(index)
@@ -106,8 +133,7 @@ class Neighbours:
         for pace in self._paces.values():
             while pace.waiting and pace.next_at <= now:
                 _, index, frame, spacing = pace.waiting.popleft()
-                errors = self._sender(index).send([frame])
-                self.sent += 1 - len(errors)
+                self._send(self._sender(index), frame)
                 pace.next_at = now + spacing
 
     def deadline(self) -> Nanoseconds | None:
@@ -116,6 +142,8 @@ class Neighbours:
 
     def hush(self, slot: int) -> None:
         """Drop what waits for a slot."""
+        if self._more:
+            self._more = [entry for entry in self._more if entry[0] != slot]
         for pace in self._paces.values():
             if pace.waiting:
                 pace.waiting = deque(entry for entry in pace.waiting if entry[0] != slot)

@@ -52,6 +52,7 @@ from holdfast.engine.reload import reload
 from holdfast.engine.view import NodeView, node_view
 from holdfast.kernel.errors import KernelRefused
 from holdfast.kernel.netlink import MonitorSocket, NetlinkSocket
+from holdfast.vrrp.config import AnnounceConfig
 from holdfast.vrrp.machine import Left
 from holdfast.vrrp.messages import Level
 from holdfast.vrrp.receive import ReceiveRules
@@ -79,7 +80,7 @@ class VrrpWorker:
         self.keep_addresses = False
         self._pulse = pulse
         self._netlink = NetlinkSocket()
-        self._monitor = MonitorSocket()
+        self._monitor = MonitorSocket(self._netlink)
         self.interfaces = Interfaces(self._netlink, self._monitor)
         self.addresses = Addresses(self._netlink, self.interfaces)
         self.no_accept = NoAccept(plan.settings, self.addresses)
@@ -128,7 +129,7 @@ class VrrpWorker:
         loop, engine, pulse = self.loop, self.engine, self._pulse
         next_beat = 0
         while not self.finished:
-            loop.wait(self._deadline(next_beat), idle=not self._background)
+            loop.wait(self._deadline(next_beat), idle=not (self._background or self.neighbours.waiting))
             now = monotonic_ns()
             if now >= next_beat:
                 self._heartbeat(now)
@@ -141,6 +142,8 @@ class VrrpWorker:
             if self._retry:
                 self._retry_addresses(now)
             self.neighbours.due(now)
+            if self.neighbours.waiting:
+                self.neighbours.more()
             if self._background:
                 self._work_on()
             self.channel.flush()
@@ -154,7 +157,7 @@ class VrrpWorker:
 
     def _timers(self, now: Nanoseconds) -> None:
         watched = self.engine.take_due(now)
-        heard = {slot: self.adverts.heard(slot) for slot in watched} if watched else {}
+        heard = self.adverts.last_heard(watched) if watched else {}
         self.act(self.engine.handle(TimersDue(heard), now), now)
 
     def _heartbeat(self, now: Nanoseconds) -> None:
@@ -189,6 +192,7 @@ class VrrpWorker:
         """Carry effects out: sockets made ready, adverts, addresses, what follows from them, and then the rest."""
         adverts: list[tuple[int, int]] = []
         addresses: list[tuple[int, bool]] = []
+        announcements: list[tuple[int, int, AnnounceConfig]] = []
         rest: list[EngineEffect] = []
         put = self.channel.put
         for effect in effects:
@@ -201,6 +205,10 @@ class VrrpWorker:
                 addresses.append((effect.slot, effect.present))  # type: ignore[attr-defined]
             elif kind is SendBeat:
                 self._send_beat(effect)  # type: ignore[arg-type]
+            elif isinstance(effect, AnnounceAddresses):
+                slot = self.engine.slots.get(effect.slot)
+                if slot is not None:
+                    announcements.append((effect.slot, effect.rounds, slot.config.announce))
             elif isinstance(effect, Configure | Readvertise):
                 self._prepare(effect)
             else:
@@ -209,8 +217,16 @@ class VrrpWorker:
             self._failed(self.adverts.send_now(adverts))
         if addresses:
             self._set_addresses(addresses, now)
+        if announcements:
+            self._announce(announcements, now)
         for effect in rest:
             self._carry_out(effect, now)
+
+    def _announce(self, wanted: list[tuple[int, int, AnnounceConfig]], now: Nanoseconds) -> None:
+        try:
+            self.neighbours.announce(wanted, now)
+        except KernelRefused as refused:
+            self.channel.put(LogLine(Level.WARNING, str(refused), "announce"))
 
     def _send_beat(self, effect: SendBeat) -> None:
         slots = self.engine.beats.members(effect.beat)
@@ -227,14 +243,7 @@ class VrrpWorker:
                 self.channel.put(LogLine(Level.WARNING, f"({found.config.name}) {refused}", "send"))
 
     def _carry_out(self, effect: EngineEffect, now: Nanoseconds) -> None:
-        if isinstance(effect, AnnounceAddresses):
-            slot = self.engine.slots.get(effect.slot)
-            if slot is not None:
-                try:
-                    self.neighbours.announce(effect.slot, effect.rounds, slot.config.announce, now)
-                except KernelRefused as refused:
-                    self.channel.put(LogLine(Level.WARNING, f"({slot.config.name}) {refused}", "announce"))
-        elif isinstance(effect, Hush):
+        if isinstance(effect, Hush):
             self.neighbours.hush(effect.slot)
         elif isinstance(effect, Watch):
             self.adverts.watch(effect.slot)
@@ -263,6 +272,7 @@ class VrrpWorker:
                 self.no_accept.configure(slot.number, config)
                 rules = ReceiveRules.from_config(config)
                 self.adverts.configure(slot.number, config, index, rules, self._receive_buffer())
+                self.neighbours.prepare(slot.number)
             self.adverts.ready(slot.number, config, slot.standing, index)
         except KernelRefused as refused:
             self.handle(AddressesRefused(slot.number, str(refused), True), monotonic_ns())

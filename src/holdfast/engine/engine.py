@@ -100,7 +100,8 @@ LATE: Nanoseconds = 50 * MILLISECOND
 SETTLE_BOUND = 8
 """Rounds within which sync groups must agree; more would be a mistake of ours."""
 
-EMPTY: dict[int, tuple[Nanoseconds, int]] = {}
+AHEAD: Nanoseconds = 4 * MILLISECOND
+"""How far ahead of their deadline watched slots are asked about when the loop is awake anyway."""
 
 
 class Engine:
@@ -190,17 +191,31 @@ class Engine:
         return timer_at if beat_at is None or timer_at < beat_at else beat_at
 
     def take_due(self, now: Nanoseconds) -> list[int]:
-        """The watched slots among those whose time has come: TimersDue is to say when each was last heard."""
+        """The watched slots among those whose time has come: TimersDue is to say when each was last heard.
+
+        Watched slots that come due within AHEAD are asked about too: most have been heard since, and then need no
+        wake-up of their own.
+        """
         heap = self._heap
         watched = []
-        while heap and heap[0][0] <= now:
-            at, _, timed = heappop(heap)
+        early = []
+        ahead = now + AHEAD
+        while heap and heap[0][0] <= ahead:
+            entry = heappop(heap)
+            at, _, timed = entry
             if timed.timer_at != at:
                 continue  # moved since
-            timed.timer_at = None
-            self._due.append(timed)
             if isinstance(timed, Slot) and timed.watched:
+                timed.timer_at = None
                 watched.append(timed.number)
+            elif at <= now:
+                timed.timer_at = None
+            else:
+                early.append(entry)
+                continue
+            self._due.append(timed)
+        for entry in early:
+            heappush(heap, entry)
         return watched
 
     def set_timer(self, timed: Slot | ScriptSlot, at: Nanoseconds | None) -> None:
@@ -237,19 +252,26 @@ class Engine:
         if beats:
             self.beats.advance(beats, now)
         due, self._due = self._due, []
+        heard = event.heard
         for timed in due:
             if isinstance(timed, ScriptSlot):
                 self._script_due(timed, now)
             else:
-                self._slot_due(timed, event.heard.get(timed.number), now)
+                self._slot_due(timed, heard.get(timed.number, 0), now)
 
-    def _slot_due(self, slot: Slot, heard: tuple[Nanoseconds, int] | None, now: Nanoseconds) -> None:
+    def _slot_due(self, slot: Slot, heard_at: Nanoseconds, now: Nanoseconds) -> None:
+        state = slot.state
+        if heard_at > slot.heard_after and isinstance(state, Backup) and not (state.wants_master or state.listening):
+            at = heard_at + slot.down_ns  # nothing but routine: the state is brought up to date when it is needed
+            if at > now:
+                slot.timer_at = at
+                self._ticket += 1
+                heappush(self._heap, (at, self._ticket, slot))
+                return
         if slot.number not in self.slots:
             return
+        self._take_heard(slot, heard_at, 0)
         state = slot.state
-        if heard is not None:
-            self._take_heard(slot, heard[0], heard[1])
-            state = slot.state
         if isinstance(state, Backup):
             if now >= state.master_down_at:
                 self._step(slot, TimerDue(), now)
@@ -378,6 +400,9 @@ class Engine:
         self._step(slot, received, now)
         if is_routine(slot.config, slot.standing, slot.state, received):
             slot.watched = True
+            if isinstance(slot.state, Backup):
+                interval = slot.state.master_adver_interval_ns
+                slot.down_ns = master_down_interval(slot.config, slot.standing.priority, interval)
             self._effects.append(Watch(slot.number))
 
     def _log_master(self, slot: Slot, received: AdvertReceived) -> None:
@@ -466,6 +491,7 @@ class Engine:
         state = slot.state
         if slot.watched and isinstance(state, Backup):
             same = AdvertReceived(state.master_priority, state.master or Address(b""), state.master_adver_interval_ns)
+            slot.down_ns = master_down_interval(config, priority, state.master_adver_interval_ns)
             if not is_routine(config, slot.standing, state, same):
                 slot.watched = False
                 self._effects.append(Unwatch(slot.number))

@@ -34,9 +34,9 @@ class EngineEvent(msgspec.Struct, frozen=True, tag=True):
 
 
 class TimersDue(EngineEvent, frozen=True):
-    """A deadline may have come. `heard`: for watched slots, when the routine advert was last heard, and how often."""
+    """A deadline may have come. `heard`: for watched slots, when the routine advert was last heard (0: not yet)."""
 
-    heard: dict[int, tuple[Nanoseconds, int]] = {}
+    heard: dict[int, Nanoseconds] = {}
 
 
 class AdvertArrived(EngineEvent, frozen=True):

@@ -17,6 +17,7 @@ class Slot:
         "cause",
         "config",
         "counters",
+        "down_ns",
         "faults",
         "group",
         "heard_after",
@@ -41,6 +42,7 @@ class Slot:
         self.timer_at: Nanoseconds | None = None  # what stands for it in the heap
         self.start_at: Nanoseconds = now
         self.watched = False
+        self.down_ns: Nanoseconds = 0  # while watched: how long after the last advert the master counts as down
         self.heard_after: Nanoseconds = 0  # routine adverts heard before this were overtaken by an event
         self.group: str | None = None
         self.faults: tuple[str, ...] = ()

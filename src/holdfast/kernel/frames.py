@@ -98,6 +98,11 @@ class PacketSender:
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _PF_PACKET_NOTHING)
         except OSError as refused:
             raise KernelRefused("open a packet socket", f"interface {ifindex}", refused.errno or 0) from None
+        try:
+            self._socket.bind((socket.if_indextoname(ifindex), _PF_PACKET_NOTHING))
+        except OSError as refused:
+            self._socket.close()
+            raise KernelRefused("bind a packet socket", f"interface {ifindex}", refused.errno or 0) from None
         self._socket.setblocking(False)
         self.ifindex = ifindex
         # sockaddr_ll: family, protocol 0, index, and nothing else: the frame says the rest
@@ -110,6 +115,14 @@ class PacketSender:
     def close(self) -> None:
         """Give the socket back."""
         self._socket.close()
+
+    def send_one(self, frame: bytes) -> int:
+        """Send one frame; the errno of a refusal, or 0."""
+        try:
+            self._socket.send(frame)
+        except OSError as refused:
+            return refused.errno or 5
+        return 0
 
     def batch(self, frames: list[bytes]) -> SendBatch:
         """`frames`, ready to be sent in order as often as wished."""

@@ -186,15 +186,21 @@ def _decode_address(octets: bytes, start: int, end: int, gone: bool) -> AddressS
     )
 
 
-def decode(octets: bytes) -> list[Notification]:
-    """What the link and address messages in `octets` say, in order; other messages are passed over."""
+def decode(octets: bytes, own_port: int = 0) -> list[Notification]:
+    """What the link and address messages in `octets` say, in order; other messages are passed over.
+
+    Addresses that the socket with the netlink port `own_port` added are passed over too: whoever added them knows.
+    """
     seen: list[Notification] = []
     start, size = 0, len(octets)
     while start + 16 <= size:
-        length, kind, _, _, _ = _HEADER.unpack_from(octets, start)
+        length, kind, _, _, port = _HEADER.unpack_from(octets, start)
         end = start + length
         if length < 16 or end > size:
             break
+        if kind == RTM_NEWADDR and port == own_port and own_port:
+            start += (length + 3) & ~3
+            continue
         said: Notification | None = None
         if kind in (RTM_NEWLINK, RTM_DELLINK) and length >= 32:
             said = _decode_link(octets, start + 16, end, kind == RTM_DELLINK)
@@ -237,6 +243,11 @@ class NetlinkSocket:
     def fileno(self) -> int:
         """The file descriptor."""
         return self._socket.fileno()
+
+    @property
+    def port(self) -> int:
+        """The netlink port: notifications of what this socket did carry it."""
+        return int(self._socket.getsockname()[0])
 
     def close(self) -> None:
         """Give the socket back."""
@@ -323,7 +334,9 @@ class NetlinkSocket:
 class MonitorSocket:
     """Hears of every change to links and addresses of this network namespace. Open it, then dump: nothing is missed."""
 
-    def __init__(self) -> None:
+    def __init__(self, own: NetlinkSocket | None = None) -> None:
+        """Addresses added through `own` are not told of."""
+        self._own_port = own.port if own is not None else 0
         self._socket = open_netlink(socket.NETLINK_ROUTE, "NETLINK_ROUTE")
         self._socket.setblocking(False)
         for group in (RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR):
@@ -352,4 +365,4 @@ class MonitorSocket:
                 overrun = True  # go on and empty the queue, which is of no use now
                 continue
             if not overrun:
-                seen += decode(octets)
+                seen += decode(octets, self._own_port)

@@ -38,7 +38,7 @@ class Timer:
 
     def fileno(self) -> int:
         """What to wait on."""
-        return self._fd
+        return int(self._fd)
 
     def arm(self, at: Nanoseconds | None) -> None:
         """Run out at `at`; None disarms. Setting the same time again costs nothing."""
