@@ -21,7 +21,7 @@ from holdfast.edge.interfaces import Interfaces
 from holdfast.edge.loop import Loop
 from holdfast.edge.neighbours import Neighbours
 from holdfast.edge.no_accept import NoAccept
-from holdfast.engine.engine import Engine
+from holdfast.engine.engine import LEAD, Engine
 from holdfast.engine.messages import (
     AddressesApplied,
     AddressesRefused,
@@ -136,9 +136,10 @@ class VrrpWorker:
                 next_beat = now + HEARTBEAT
                 if pulse is not None:
                     struct.pack_into("=Q", pulse, 0, now)
-            deadline = engine.deadline()
-            if deadline is not None and deadline <= now:
+            wake_at = engine.wake_at()
+            if wake_at is not None and wake_at <= now:
                 self._timers(now)
+                self._on_the_dot()
             if self._retry:
                 self._retry_addresses(now)
             self.neighbours.due(now)
@@ -150,7 +151,7 @@ class VrrpWorker:
 
     def _deadline(self, next_beat: Nanoseconds) -> Nanoseconds:
         deadline = next_beat
-        for at in (self.engine.deadline(), self.neighbours.deadline(), min(self._retry.values(), default=None)):
+        for at in (self.engine.wake_at(), self.neighbours.deadline(), min(self._retry.values(), default=None)):
             if at is not None and at < deadline:
                 deadline = at
         return deadline
@@ -159,6 +160,20 @@ class VrrpWorker:
         watched = self.engine.take_due(now)
         heard = self.adverts.last_heard(watched) if watched else {}
         self.act(self.engine.handle(TimersDue(heard), now), now)
+
+    def _on_the_dot(self) -> None:
+        """A watched master is about to count as down: stay awake for the last moments, so as not to be late."""
+        deadline = self.engine.deadline()
+        if deadline is None:
+            return
+        now = monotonic_ns()
+        if not 0 < deadline - now <= LEAD or self.engine.wake_at() == deadline:
+            return
+        self.engine.rehearse(deadline)
+        while (now := monotonic_ns()) < deadline:
+            pass
+        self.loop.wait(None, idle=False)  # an advert that came meanwhile counts
+        self._timers(monotonic_ns())
 
     def _heartbeat(self, now: Nanoseconds) -> None:
         asleep = asleep_ns()

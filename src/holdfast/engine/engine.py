@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from holdfast.base.address import Address, text
-from holdfast.base.time import MILLISECOND, Nanoseconds, span_text
+from holdfast.base.time import MICROSECOND, MILLISECOND, Nanoseconds, span_text
 from holdfast.config.plan import VrrpPlan
 from holdfast.engine.beats import Beats
 from holdfast.engine.faults import depends_on, own_faults, primary_address
@@ -99,6 +99,9 @@ LATE: Nanoseconds = 50 * MILLISECOND
 
 SETTLE_BOUND = 8
 """Rounds within which sync groups must agree; more would be a mistake of ours."""
+
+LEAD: Nanoseconds = 300 * MICROSECOND
+"""How long before a silent master counts as down the loop is awake."""
 
 AHEAD: Nanoseconds = 4 * MILLISECOND
 """How far ahead of their deadline watched slots are asked about when the loop is awake anyway."""
@@ -189,6 +192,27 @@ class Engine:
             return beat_at
         timer_at = self._heap[0][0]
         return timer_at if beat_at is None or timer_at < beat_at else beat_at
+
+    def wake_at(self) -> Nanoseconds | None:
+        """As `deadline`, but LEAD before the moment a watched master counts as down: waking takes time, too."""
+        beat_at = self.beats.next_at
+        if not self._heap:
+            return beat_at
+        timer_at, _, timed = self._heap[0]
+        if isinstance(timed, Slot) and timed.watched:
+            timer_at -= LEAD
+        return timer_at if beat_at is None or timer_at < beat_at else beat_at
+
+    def rehearse(self, at: Nanoseconds) -> None:
+        """Let a stand-in take the step the next watched slot is about to take, and forget it: the real one is warm."""
+        timed = self._heap[0][2]
+        if isinstance(timed, Slot) and isinstance(timed.state, Backup):
+            stand_in = Slot(0, timed.config, at)
+            stand_in.state = heard_again(timed.config, timed.standing, timed.state, at - timed.down_ns)
+            stand_in.standing = timed.standing
+            self._step(stand_in, TimerDue(), at)
+            self.beats.leave(0)
+            self._effects = []
 
     def take_due(self, now: Nanoseconds) -> list[int]:
         """The watched slots among those whose time has come: TimersDue is to say when each was last heard.
