@@ -164,6 +164,7 @@ def read_settings(context: Context, settings: dict[str, Node]) -> Settings:
         child_wait_time_ns=get(settings, "child_wait_time", 5 * SECOND),
         process_names=_process_names(settings),
         umask=get(settings, "umask", None),
+        script_security="enable_script_security" in settings,
         vrrp_startup_delay_ns=get(settings, "vrrp_startup_delay", 0),
         vrrp_delay_after_boot_ns=get(settings, "vrrp_delay_after_boot", 0),
         group4=_group(context, settings.get("vrrp_mcast_group4"), VRRP_GROUP_4),

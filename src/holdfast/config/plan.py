@@ -61,6 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nftables_table: str = "keepalived"
     nftables_priority: int = -1
     nftables_counters: bool = False
+    script_security: bool = False  # `enable_script_security`
     startup_script: Command | None = None
     startup_script_timeout_ns: Nanoseconds = 10_000_000_000
     shutdown_script: Command | None = None

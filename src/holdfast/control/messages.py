@@ -7,7 +7,7 @@ import msgspec
 SOCKET_NAME = "control.sock"
 """The socket's name in the run directory."""
 
-RUN_DIRS = ("/run/holdfast", "/run/keepalived")
+RUN_DIRS = ("/run/holdfast", "/run/keepalived", "/run")
 """Where a daemon is looked for when nobody says where."""
 
 RUN_DIR_VARIABLE = "HOLDFAST_RUN_DIR"

@@ -18,7 +18,7 @@ from holdfast.edge.fifos import Fifos
 from holdfast.edge.logs import Limited, Log
 from holdfast.edge.loop import Loop
 from holdfast.edge.notify import NotifyQueues
-from holdfast.edge.scripts import RunResult, ScriptRunner, tracking_result
+from holdfast.edge.scripts import RunHandle, RunResult, ScriptRunner, tracking_result
 from holdfast.edge.state_file import StateFile
 from holdfast.engine.messages import (
     AnyNotice,
@@ -34,6 +34,21 @@ from holdfast.vrrp.messages import Level
 
 STOP_SCRIPTS_NS: Nanoseconds = SECOND
 """How long scripts run for STOP may take."""
+
+
+DEFAULT_UMASK = 0o177
+"""keepalived's umask for the files it makes."""
+
+
+class WorkerLog:
+    """The log, for lines of the vrrp worker."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def say(self, level: Level, text: str, category: str = "") -> None:
+        """Log one line of the worker's."""
+        self._log.line(LogLine(level, text, category))
 
 
 class Named(msgspec.Struct, frozen=True):
@@ -68,11 +83,12 @@ class Listeners:
         self._options = options
         self._loop = loop
         self._log = log
-        self._limited = Limited(log)
+        self._limited = Limited(WorkerLog(log))
         self._plan = msgspec.msgpack.decode(octets, type=ListenerPlan)
         self._runner = ScriptRunner()
         loop.watch(self._runner.fileno(), self._runner_readable)
         self._notify = NotifyQueues(self._runner, log)
+        self._shutdown: RunHandle | None = None
         self._fifos = Fifos(self._runner, log)
         paths = [os.path.join(options.run_dir, "state")]
         if options.compatible and os.path.realpath(options.run_dir) != "/run/keepalived":
@@ -98,12 +114,46 @@ class Listeners:
         return bool(self._plan.instances)
 
     def start(self, now: Nanoseconds) -> None:
-        """Open the FIFOs, start their readers, and run the start-up script."""
+        """Open the FIFOs and start their readers."""
         self._load(now, write_states=False)
+
+    def run_startup_script(self, then: Callable[[Nanoseconds], None], now: Nanoseconds) -> None:
+        """Run the start-up script, if there is one, and go on when it has ended."""
+        command = self.settings.startup_script
+        if command is None:
+            then(now)
+            return
+
+        def ended(result: RunResult, at: Nanoseconds) -> None:
+            if not result.succeeded:
+                said = f": {result.first_lines()}" if result.first_lines() else ""
+                self._log.say(Level.WARNING, f"startup_script {command.text()} {result.outcome()}{said}; going on")
+            then(at)
+
+        limit = self.settings.startup_script_timeout_ns
+        self._runner.start(command, now=now, on_finished=ended, timeout_ns=limit)
+
+    def run_shutdown_script(self, now: Nanoseconds) -> None:
+        """Run the shutdown script, once; `pending` says when it has ended."""
+        command, self._plan = self.settings.shutdown_script, self._plan
+        if command is None or self._shutdown is not None:
+            return
+
+        def ended(result: RunResult, at: Nanoseconds) -> None:
+            if not result.succeeded:
+                self._log.say(Level.WARNING, f"shutdown_script {command.text()} {result.outcome()}")
+
+        limit = self.settings.shutdown_script_timeout_ns
+        self._shutdown = self._runner.start(command, now=now, on_finished=ended, timeout_ns=limit)
 
     def _load(self, now: Nanoseconds, write_states: bool) -> None:
         settings = self.settings
-        self._fifos.load((settings.notify_fifo, settings.vrrp_notify_fifo), now, write_states=write_states)
+        before = os.umask(DEFAULT_UMASK if settings.umask is None else settings.umask)
+        try:
+            self._fifos.load((settings.notify_fifo, settings.vrrp_notify_fifo), now, write_states=write_states)
+        finally:
+            os.umask(before)
+        self._notify.secure = settings.script_security
         self._notify.load(self._plan)
 
     # ---- notices ----------------------------------------------------------------------------------------------------
@@ -224,7 +274,7 @@ class Listeners:
 
     def pending(self) -> bool:
         """Whether scripts still run or wait."""
-        return bool(self._notify.pending())
+        return bool(self._notify.pending()) or (self._shutdown is not None and not self._shutdown.ended)
 
     def close(self, now: Nanoseconds) -> None:
         """Everybody has heard of the end: FIFOs away, state file emptied, scripts that still run ended."""

@@ -40,9 +40,12 @@ def run(options: Options) -> int:
         log.say_error(f"{reason}; see the problems above, or run `holdfast check {options.config_file}`")
         log.close()
         return built.exit_status or EXIT_FATAL
-    if not options.foreground and not _daemonise():
-        return 0
-    status = _supervise(options, built, log)
+    terminal = -1
+    if not options.foreground:
+        terminal, started = _daemonise()
+        if terminal < 0:
+            return started
+    status = _supervise(options, built, log, terminal)
     log.close()
     return status
 
@@ -56,13 +59,13 @@ def _is_pattern(path: str) -> bool:
     return any(character in path for character in "*?[{")
 
 
-def _daemonise() -> bool:
-    """Leave the terminal: True in the process that goes on, False in the one that was started."""
-    reader, writer = os.pipe()
-    if os.fork():
+def _daemonise() -> tuple[int, int]:
+    """Leave the terminal: a descriptor for `_let_go` in the daemon, (-1, exit status) in the process first started."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    if pid := os.fork():
         os.close(writer)
-        os.read(reader, 1)  # until the daemon has its pid file, or ended
-        return False
+        os.waitpid(pid, 0)
+        return -1, 0 if os.read(reader, 1) else EXIT_FATAL
     os.setsid()
     if os.fork():
         os._exit(0)
@@ -71,11 +74,17 @@ def _daemonise() -> bool:
     for fd in (0, 1, 2):
         os.dup2(null, fd)
     os.close(reader)
-    os.set_inheritable(writer, False)
-    return True
+    return writer, 0
 
 
-def _supervise(options: Options, built: Built, log: object) -> int:
+def _let_go(terminal: int) -> None:
+    """Tell the process that was started that the daemon stands: it may end."""
+    if terminal >= 0:
+        os.write(terminal, b"+")
+        os.close(terminal)
+
+
+def _supervise(options: Options, built: Built, log: object, terminal: int) -> int:
     from holdfast.control.server import ControlServer
     from holdfast.daemon.listeners import Listeners
     from holdfast.daemon.service import AlreadyRunning, Service
@@ -104,10 +113,17 @@ def _supervise(options: Options, built: Built, log: object) -> int:
         log.say_error(f"no commands can be given: {control_path}: {refused.strerror or refused}")
     log.say_start(built.problems)
     listeners.start(monotonic_ns())
-    if options.run_vrrp and listeners.has_instances:
-        supervisor.start_worker(monotonic_ns())
-    else:
-        service.ready("nothing to run")
+
+    def begin(now: int) -> None:
+        if supervisor.stopping_at is not None:
+            return
+        if options.run_vrrp and listeners.has_instances:
+            supervisor.start_worker(now)
+        else:
+            service.ready("nothing to run")
+
+    listeners.run_startup_script(begin, monotonic_ns())
+    _let_go(terminal)
     try:
         return supervisor.run()
     finally:

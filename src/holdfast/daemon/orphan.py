@@ -1,5 +1,8 @@
 """What a worker does when its supervisor is gone: it has resigned already; now the scripts and files are told."""
 
+import contextlib
+import os
+
 import msgspec
 
 from holdfast.config.plan import VrrpPlan
@@ -30,4 +33,8 @@ def last_duties(plan: VrrpPlan, options: Options) -> None:
         loop.wait(min(until, listeners.due_at() or until))
         listeners.on_due(monotonic_ns())
     listeners.close(monotonic_ns())
+    pid_files = (options.parent_pid_file or f"{options.run_dir}/holdfast.pid", options.vrrp_pid_file)
+    for path in (*pid_files, f"{options.run_dir}/vrrp.pid", f"{options.run_dir}/control.sock"):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
     log.close()

@@ -70,6 +70,7 @@ class Supervisor:
         self.exit_status = 0
         self.stopping_at: Nanoseconds | None = None  # when the patience for a clean end runs out
         self.finished = False
+        self._shutdown_begun = False
         self._pulse = mmap.mmap(-1, PULSE_BYTES)
         self._timers: list[tuple[Nanoseconds, Callable[[Nanoseconds], None]]] = []
         self._wait = 0
@@ -278,6 +279,12 @@ class Supervisor:
             return
         if self.listeners.pending() and now < self.stopping_at:
             return
+        if not self._shutdown_begun:
+            self._shutdown_begun = True
+            self.stopping_at = now + self.listeners.settings.shutdown_script_timeout_ns + SECOND
+            self.listeners.run_shutdown_script(now)
+            if self.listeners.pending():
+                return
         self.listeners.close(now)
         self.finished = True
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from holdfast.base.time import MILLISECOND, SECOND, Nanoseconds
+from holdfast.base.time import MICROSECOND, MILLISECOND, SECOND, Nanoseconds, span_text
 from holdfast.config.plan import VrrpPlan
 from holdfast.edge.addresses import Addresses
 from holdfast.edge.adverts import Adverts
@@ -50,9 +50,10 @@ from holdfast.engine.messages import (
 )
 from holdfast.engine.reload import reload
 from holdfast.engine.view import NodeView, node_view
+from holdfast.kernel import process
 from holdfast.kernel.errors import KernelRefused
 from holdfast.kernel.netlink import MonitorSocket, NetlinkSocket
-from holdfast.vrrp.config import AnnounceConfig
+from holdfast.vrrp.config import AnnounceConfig, Family, InstanceConfig
 from holdfast.vrrp.machine import Left
 from holdfast.vrrp.messages import Level
 from holdfast.vrrp.receive import ReceiveRules
@@ -79,8 +80,16 @@ class VrrpWorker:
         self.finished = False
         self.keep_addresses = False
         self._pulse = pulse
-        self._netlink = NetlinkSocket()
-        self._monitor = MonitorSocket(self._netlink)
+        wish = plan.settings
+        self._netlink = NetlinkSocket(
+            wish.netlink_command_buffer_bytes,
+            wish.netlink_command_buffer_force or not wish.netlink_command_buffer_bytes,
+        )
+        self._monitor = MonitorSocket(
+            self._netlink,
+            wish.netlink_monitor_buffer_bytes,
+            wish.netlink_monitor_buffer_force or not wish.netlink_monitor_buffer_bytes,
+        )
         self.interfaces = Interfaces(self._netlink, self._monitor)
         self.addresses = Addresses(self._netlink, self.interfaces)
         self.no_accept = NoAccept(plan.settings, self.addresses)
@@ -90,7 +99,8 @@ class VrrpWorker:
         self._asleep_ns = asleep_ns()
         self._retry: dict[int, Nanoseconds] = {}
         self._background: list[Iterator[None]] = []
-        self._slow_reload = False
+        self._rt_priority = plan.settings.scheduling.rt_priority
+        self._auto_priority = plan.settings.scheduling.max_auto_priority > 0
 
     # ---- running ----------------------------------------------------------------------------------------------------
 
@@ -157,9 +167,24 @@ class VrrpWorker:
         return deadline
 
     def _timers(self, now: Nanoseconds) -> None:
+        if self._auto_priority:
+            self._notice_lateness(now)
         watched = self.engine.take_due(now)
         heard = self.adverts.last_heard(watched) if watched else {}
         self.act(self.engine.handle(TimersDue(heard), now), now)
+
+    def _notice_lateness(self, now: Nanoseconds) -> None:
+        """`max_auto_priority`: when timers run late, ask for a higher real-time priority, one step at a time."""
+        wanted = self.plan.settings.scheduling
+        deadline = self.engine.deadline()
+        late = 0 if deadline is None else now - deadline
+        if late < wanted.min_auto_priority_delay_us * MICROSECOND:
+            return
+        self._rt_priority += 1
+        refusal = process.set_realtime(self._rt_priority, wanted.rt_time_limit_us)
+        line = f"A timer ran {span_text(late)} late: real-time priority {self._rt_priority} from now on"
+        self.channel.put(LogLine(Level.WARNING, refusal.text() if refusal else line))
+        self._auto_priority = refusal is None and self._rt_priority < wanted.max_auto_priority
 
     def _on_the_dot(self) -> None:
         """A watched master is about to count as down: stay awake for the last moments, so as not to be late."""
@@ -286,15 +311,26 @@ class VrrpWorker:
                 self.addresses.configure(slot.number, config)
                 self.no_accept.configure(slot.number, config)
                 rules = ReceiveRules.from_config(config)
-                self.adverts.configure(slot.number, config, index, rules, self._receive_buffer())
+                self.adverts.configure(slot.number, config, index, rules, self._receive_buffer(config))
                 self.neighbours.prepare(slot.number)
             self.adverts.ready(slot.number, config, slot.standing, index)
         except KernelRefused as refused:
             self.handle(AddressesRefused(slot.number, str(refused), True), monotonic_ns())
 
-    def _receive_buffer(self) -> int | None:
-        policy = self.plan.settings.receive_buffer_policy
-        return int(policy) if policy.isdigit() else None
+    def _receive_buffer(self, config: InstanceConfig) -> int | None:
+        """The bytes a receive socket should hold, if the operator has a wish; the kernel counts its own share too."""
+        if config.receive_buffer_bytes is not None:
+            return config.receive_buffer_bytes
+        settings = self.plan.settings
+        if settings.receive_buffer_policy.isdigit():
+            return int(settings.receive_buffer_policy)
+        link = self.interfaces.link_of(config.interface)
+        if settings.receive_buffer_policy == "MTU" and link is not None:
+            return settings.receive_buffer_multiplier * link.mtu
+        if settings.receive_buffer_policy == "ADVERT":
+            size = 16 if config.family == Family.IPV6 else 4
+            return settings.receive_buffer_multiplier * (40 + 16 + size * len(config.addresses))
+        return None
 
     # ---- addresses --------------------------------------------------------------------------------------------------
 

@@ -212,18 +212,24 @@ def decode(octets: bytes, own_port: int = 0) -> list[Notification]:
     return seen
 
 
-def open_netlink(protocol: int, what: str) -> socket.socket:
-    """A netlink socket of `protocol` with large buffers; KernelRefused when there is none."""
+def open_netlink(protocol: int, what: str, receive_bytes: int = 0, forced: bool = True) -> socket.socket:
+    """A netlink socket of `protocol` with large buffers; KernelRefused when there is none.
+
+    `receive_bytes` is an operator's wish for the receive buffer; `forced` goes beyond net.core.rmem_max.
+    """
     try:
         opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         opened.bind((0, 0))
     except OSError as refused:
         raise KernelRefused("open a netlink socket", what, refused.errno or 0) from None
-    for forced, usual in ((_SO_RCVBUFFORCE, socket.SO_RCVBUF), (_SO_SNDBUFFORCE, socket.SO_SNDBUF)):
+    for beyond, usual, wanted in (
+        (_SO_RCVBUFFORCE if forced else socket.SO_RCVBUF, socket.SO_RCVBUF, receive_bytes or _BUFFER_BYTES),
+        (_SO_SNDBUFFORCE, socket.SO_SNDBUF, _BUFFER_BYTES),
+    ):
         try:
-            opened.setsockopt(socket.SOL_SOCKET, forced, _BUFFER_BYTES)
+            opened.setsockopt(socket.SOL_SOCKET, beyond, wanted)
         except OSError:  # no CAP_NET_ADMIN: as much as net.core.rmem_max allows
-            opened.setsockopt(socket.SOL_SOCKET, usual, _BUFFER_BYTES)
+            opened.setsockopt(socket.SOL_SOCKET, usual, wanted)
     # the kernel answers at once; should it ever not, an error is better than a daemon that waits for ever
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 2, 0))
     return opened
@@ -232,8 +238,8 @@ def open_netlink(protocol: int, what: str) -> socket.socket:
 class NetlinkSocket:
     """Asks routing netlink; every call returns when the kernel has answered, which is at once."""
 
-    def __init__(self) -> None:
-        self._socket = open_netlink(socket.NETLINK_ROUTE, "NETLINK_ROUTE")
+    def __init__(self, receive_bytes: int = 0, forced: bool = True) -> None:
+        self._socket = open_netlink(socket.NETLINK_ROUTE, "NETLINK_ROUTE", receive_bytes, forced)
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
         self._sequence = 0
         self._answer = bytearray(_READ_BYTES)
@@ -334,10 +340,10 @@ class NetlinkSocket:
 class MonitorSocket:
     """Hears of every change to links and addresses of this network namespace. Open it, then dump: nothing is missed."""
 
-    def __init__(self, own: NetlinkSocket | None = None) -> None:
+    def __init__(self, own: NetlinkSocket | None = None, receive_bytes: int = 0, forced: bool = True) -> None:
         """Addresses added through `own` are not told of."""
         self._own_port = own.port if own is not None else 0
-        self._socket = open_netlink(socket.NETLINK_ROUTE, "NETLINK_ROUTE")
+        self._socket = open_netlink(socket.NETLINK_ROUTE, "NETLINK_ROUTE", receive_bytes, forced)
         self._socket.setblocking(False)
         for group in (RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR):
             self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
