@@ -21,7 +21,7 @@ from holdfast.edge.interfaces import Interfaces
 from holdfast.edge.loop import Loop
 from holdfast.edge.neighbours import Neighbours
 from holdfast.edge.no_accept import NoAccept
-from holdfast.engine.engine import LEAD, Engine
+from holdfast.engine.engine import Engine
 from holdfast.engine.messages import (
     AddressesApplied,
     AddressesRefused,
@@ -49,6 +49,7 @@ from holdfast.engine.messages import (
     Watch,
 )
 from holdfast.engine.reload import reload
+from holdfast.engine.timers import LEAD
 from holdfast.engine.view import NodeView, node_view
 from holdfast.kernel import process
 from holdfast.kernel.errors import KernelRefused

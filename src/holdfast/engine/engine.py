@@ -10,14 +10,14 @@ The engine is pure like the machines it holds: no socket, clock, file or log. Wh
 """
 
 from collections.abc import Callable, Iterable
-from heapq import heappop, heappush
 from typing import Any
 
 import msgspec
 
-from holdfast.base.address import Address, text
-from holdfast.base.time import MICROSECOND, MILLISECOND, Nanoseconds, span_text
+from holdfast.base.address import Address
+from holdfast.base.time import MILLISECOND, Nanoseconds, span_text
 from holdfast.config.plan import VrrpPlan
+from holdfast.engine import lines, scripts
 from holdfast.engine.beats import Beats
 from holdfast.engine.faults import depends_on, own_faults, primary_address
 from holdfast.engine.groups import Groups
@@ -42,7 +42,6 @@ from holdfast.engine.messages import (
     PriorityNotice,
     Readvertise,
     RoutineHeard,
-    RunScript,
     ScriptFinished,
     SendBeat,
     SendOne,
@@ -55,8 +54,9 @@ from holdfast.engine.messages import (
     Watch,
 )
 from holdfast.engine.slot import ScriptSlot, Slot
+from holdfast.engine.timers import Timed, Timers, earlier
 from holdfast.track import machine as script_machine
-from holdfast.track.messages import StartRun, VerdictChanged
+from holdfast.track.config import ScriptConfig
 from holdfast.vrrp import announce
 from holdfast.vrrp.config import RESIGN, InstanceConfig
 from holdfast.vrrp.machine import (
@@ -100,12 +100,6 @@ LATE: Nanoseconds = 50 * MILLISECOND
 SETTLE_BOUND = 8
 """Rounds within which sync groups must agree; more would be a mistake of ours."""
 
-LEAD: Nanoseconds = 300 * MICROSECOND
-"""How long before a silent master counts as down the loop is awake."""
-
-AHEAD: Nanoseconds = 4 * MILLISECOND
-"""How far ahead of their deadline watched slots are asked about when the loop is awake anyway."""
-
 
 class Engine:
     """All virtual routers and trackers of one plan."""
@@ -120,9 +114,8 @@ class Engine:
         self.groups = Groups()
         self.leaving = False
         self.number = 0
-        self._heap: list[tuple[Nanoseconds, int, Slot | ScriptSlot]] = []
-        self._ticket = 0
-        self._due: list[Slot | ScriptSlot] = []
+        self._timers = Timers()
+        self._due: list[Timed] = []
         self._effects: list[EngineEffect] = []
         self._touched: set[str] = set()  # groups to settle
         settings = plan.settings
@@ -186,69 +179,32 @@ class Engine:
     # ---- timers -----------------------------------------------------------------------------------------------------
 
     def deadline(self) -> Nanoseconds | None:
-        """When `take_due` and TimersDue are wanted next; None when nothing waits."""
-        beat_at = self.beats.next_at
-        if not self._heap:
-            return beat_at
-        timer_at = self._heap[0][0]
-        return timer_at if beat_at is None or timer_at < beat_at else beat_at
+        """When something is due next; None when nothing waits."""
+        return earlier(self.beats.next_at, self._timers.next_at())
 
     def wake_at(self) -> Nanoseconds | None:
-        """As `deadline`, but LEAD before the moment a watched master counts as down: waking takes time, too."""
-        beat_at = self.beats.next_at
-        if not self._heap:
-            return beat_at
-        timer_at, _, timed = self._heap[0]
-        if isinstance(timed, Slot) and timed.watched:
-            timer_at -= LEAD
-        return timer_at if beat_at is None or timer_at < beat_at else beat_at
+        """When `take_due` and TimersDue are wanted next: a little before a silent master counts as down."""
+        return earlier(self.beats.next_at, self._timers.wake_at())
 
     def rehearse(self, at: Nanoseconds) -> None:
         """Let a stand-in take the step the next watched slot is about to take, and forget it: the real one is warm."""
-        timed = self._heap[0][2]
-        if isinstance(timed, Slot) and isinstance(timed.state, Backup):
-            stand_in = Slot(0, timed.config, at)
-            stand_in.state = heard_again(timed.config, timed.standing, timed.state, at - timed.down_ns)
-            stand_in.standing = timed.standing
+        first = self._timers.first()
+        if first is not None and isinstance(first[1], Slot) and isinstance(first[1].state, Backup):
+            slot = first[1]
+            stand_in = Slot(0, slot.config, at)
+            stand_in.state = heard_again(slot.config, slot.standing, first[1].state, at - slot.down_ns)
+            stand_in.standing = slot.standing
             self._step(stand_in, TimerDue(), at)
             self.beats.leave(0)
             self._effects = []
 
     def take_due(self, now: Nanoseconds) -> list[int]:
-        """The watched slots among those whose time has come: TimersDue is to say when each was last heard.
+        """The watched slots among those whose time has come: TimersDue is to say when each was last heard."""
+        return self._timers.take(now, self._due)
 
-        Watched slots that come due within AHEAD are asked about too: most have been heard since, and then need no
-        wake-up of their own.
-        """
-        heap = self._heap
-        watched = []
-        early = []
-        ahead = now + AHEAD
-        while heap and heap[0][0] <= ahead:
-            entry = heappop(heap)
-            at, _, timed = entry
-            if timed.timer_at != at:
-                continue  # moved since
-            if isinstance(timed, Slot) and timed.watched:
-                timed.timer_at = None
-                watched.append(timed.number)
-            elif at <= now:
-                timed.timer_at = None
-            else:
-                early.append(entry)
-                continue
-            self._due.append(timed)
-        for entry in early:
-            heappush(heap, entry)
-        return watched
-
-    def set_timer(self, timed: Slot | ScriptSlot, at: Nanoseconds | None) -> None:
-        """Wake for `timed` at `at`, or before; a later deadline leaves the earlier entry, which then moves it on."""
-        if at is None or (timed.timer_at is not None and timed.timer_at <= at):
-            return
-        timed.timer_at = at
-        self._ticket += 1
-        heappush(self._heap, (at, self._ticket, timed))
+    def set_timer(self, timed: Timed, at: Nanoseconds | None) -> None:
+        """Wake for `timed` at `at`, or before."""
+        self._timers.set(timed, at)
 
     def _slot_deadline(self, slot: Slot) -> Nanoseconds | None:
         state = slot.state
@@ -288,9 +244,7 @@ class Engine:
         if heard_at > slot.heard_after and isinstance(state, Backup) and not (state.wants_master or state.listening):
             at = heard_at + slot.down_ns  # nothing but routine: the state is brought up to date when it is needed
             if at > now:
-                slot.timer_at = at
-                self._ticket += 1
-                heappush(self._heap, (at, self._ticket, slot))
+                self._timers.set(slot, at)
                 return
         if slot.number not in self.slots:
             return
@@ -393,11 +347,7 @@ class Engine:
 
     def _rival(self, slot: Slot, effect: RivalHeard) -> None:
         slot.count("rival_adverts")
-        line = (
-            f"({slot.config.name}) Received advert from {text(effect.source)} with lower priority {effect.priority}, "
-            f"ours {slot.standing.priority}: it is master too; answering and telling the neighbours again"
-        )
-        self.tell(LogLine(Level.WARNING, line, "rival"))
+        self.tell(lines.rival(slot, effect.source, effect.priority))
         self.tell(LowerPriorityNotice(slot.config.name, slot.standing.priority))
         if slot.group is not None:  # the switches may have learnt the rival for every address of the group
             for other in self.groups.others(slot):
@@ -419,7 +369,8 @@ class Engine:
         for remark in event.remarks:
             self.tell(LogLine(Level.WARNING, f"({slot.config.name}) {remark}", "remark"))
         received = AdvertReceived(event.priority, event.source, event.adver_interval_ns)
-        self._log_master(slot, received)
+        if isinstance(slot.state, Backup) and event.priority == RESIGN:
+            self.tell(lines.resigned(slot, event.source))
         slot.heard_after = now
         self._step(slot, received, now)
         if is_routine(slot.config, slot.standing, slot.state, received):
@@ -428,12 +379,6 @@ class Engine:
                 interval = slot.state.master_adver_interval_ns
                 slot.down_ns = master_down_interval(slot.config, slot.standing.priority, interval)
             self._effects.append(Watch(slot.number))
-
-    def _log_master(self, slot: Slot, received: AdvertReceived) -> None:
-        state = slot.state
-        if isinstance(state, Backup) and received.priority == RESIGN:
-            line = f"({slot.config.name}) Backup received priority 0 advertisement from {text(received.source)}"
-            self.tell(LogLine(Level.INFO, line))
 
     def _advert_refused(self, event: AdvertRefused, now: Nanoseconds) -> None:
         slot = self.slots.get(event.slot)
@@ -457,8 +402,7 @@ class Engine:
         self.interfaces[seen.name] = seen
         self.verdicts["interface", seen.name] = seen.up
         if (before.up if before else False) != seen.up:
-            what = "up" if seen.up else "down" if seen.index else "gone"
-            self.tell(LogLine(Level.INFO, f"Netlink reports {seen.name} {what}"))
+            self.tell(lines.interface(seen))
         for slot in list(self.slots.values()):
             if not depends_on(slot.config, seen.name):
                 continue
@@ -508,8 +452,7 @@ class Engine:
         slot.standing = Standing(priority, primary, was.may_lead)
         self._effects.append(Readvertise(slot.number))
         if priority != was.priority and not isinstance(slot.state, Initialize):
-            line = f"({config.name}) Changing effective priority from {was.priority} to {priority}"
-            self.tell(LogLine(Level.INFO, line))
+            self.tell(lines.priority_changed(slot, was.priority))
             if config.notify_priority_changes and slot.role in (Role.MASTER, Role.BACKUP):
                 self.tell(PriorityNotice(config.name, slot.role.name, priority))
         state = slot.state
@@ -542,16 +485,12 @@ class Engine:
         if slot is None or slot.role is not Role.MASTER:
             return
         slot.count("addresses_put_back")
-        line = (
-            f"({slot.config.name}) {text(event.address)} was removed from {event.interface} by somebody else; "
-            f"putting it back (see who: `ip monitor address`, NetworkManager, networkd)"
-        )
-        self.tell(LogLine(Level.WARNING, line))
+        self.tell(lines.address_lost(slot, event.address, event.interface))
         self._effects.append(SetAddresses(slot.number, True))
 
     # ---- scripts ----------------------------------------------------------------------------------------------------
 
-    def add_script(self, state: script_machine.ScriptState, config: Any) -> None:
+    def add_script(self, state: script_machine.ScriptState, config: ScriptConfig) -> None:
         """Take a tracking script into the plan, in the state given."""
         timed = ScriptSlot(config, state)
         self.scripts[config.name] = timed
@@ -561,40 +500,19 @@ class Engine:
     def _script_due(self, timed: ScriptSlot, now: Nanoseconds) -> None:
         if self.scripts.get(timed.config.name) is not timed or self.leaving:
             return
-        timed.state, effects = script_machine.timer_due(timed.config, timed.state, now)
-        for effect in effects:
-            if isinstance(effect, StartRun):
-                self.tell(RunScript(timed.config.name, effect.run, timed.config.command))
-            else:
-                line = f"VRRP_Script({timed.config.name}) is still running; skipping one run"
-                self.tell(LogLine(Level.WARNING, line, "skipped"))
+        for notice in scripts.due(timed, now):
+            self.tell(notice)
         self.set_timer(timed, timed.state.next_at)
 
     def _script_finished(self, event: ScriptFinished, now: Nanoseconds) -> None:
         timed = self.scripts.get(event.name)
-        if timed is None:
+        notice = scripts.finished(timed, event, now) if timed is not None else None
+        if timed is None or notice is None:
             return
-        ok = event.status == 0 and not event.timed_out
-        if event.timed_out:
-            detail = f"timed out after {span_text(event.spent_ns)}"
-        elif event.status < 0:
-            detail = f"ended by signal {-event.status}"
-        else:
-            detail = f"exited with {event.status}"
-        if event.output and not ok:
-            detail += f": {event.output}"
-        timed.state, effects = script_machine.finished(timed.config, timed.state, event.run, detail, ok, now)
-        for effect in effects:
-            if isinstance(effect, VerdictChanged):
-                self._verdict(timed, effect, now)
-
-    def _verdict(self, timed: ScriptSlot, effect: VerdictChanged, now: Nanoseconds) -> None:
-        name = timed.config.name
-        self.verdicts["script", name] = effect.up
-        word = "succeeded" if effect.up else f"failed ({effect.detail})"
-        self.tell(LogLine(Level.INFO if effect.up else Level.WARNING, f"VRRP_Script({name}) {word}"))
+        self.verdicts["script", event.name] = timed.state.up
+        self.tell(notice)
         for slot in list(self.slots.values()):
-            if any(use.kind == "script" and use.name == name for use in slot.config.trackers):
+            if any(use.kind == "script" and use.name == event.name for use in slot.config.trackers):
                 self.reconsider(slot, now)
 
     # ---- sync groups ------------------------------------------------------------------------------------------------

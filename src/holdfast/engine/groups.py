@@ -30,6 +30,7 @@ class Groups:
         by_name = {}
         for slot in slots:
             slot.group = None
+            slot.standing = msgspec.structs.replace(slot.standing, may_lead=True)
             by_name[slot.config.name] = slot
         self.members = {}
         for group in plan.groups:

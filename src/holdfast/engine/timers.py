@@ -1,0 +1,78 @@
+"""One heap of deadlines, checked lazily: a deadline that moves later costs nothing until the earlier one is due."""
+
+from heapq import heappop, heappush
+
+from holdfast.base.time import MICROSECOND, MILLISECOND, Nanoseconds
+from holdfast.engine.slot import ScriptSlot, Slot
+
+LEAD: Nanoseconds = 300 * MICROSECOND
+"""How long before a silent master counts as down the loop is awake: waking takes time, too."""
+
+AHEAD: Nanoseconds = 4 * MILLISECOND
+"""How far ahead of their deadline watched slots are asked about when the loop is awake anyway."""
+
+Timed = Slot | ScriptSlot
+
+
+class Timers:
+    """When to wake for which slot or script. An entry counts only while it is the one its `timer_at` names."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[Nanoseconds, int, Timed]] = []
+        self._ticket = 0
+
+    def set(self, timed: Timed, at: Nanoseconds | None) -> None:
+        """Wake for `timed` at `at`, or before; a later deadline leaves the earlier entry, which then moves it on."""
+        if at is None or (timed.timer_at is not None and timed.timer_at <= at):
+            return
+        timed.timer_at = at
+        self._ticket += 1
+        heappush(self._heap, (at, self._ticket, timed))
+
+    def first(self) -> tuple[Nanoseconds, Timed] | None:
+        """The earliest entry; it may have been overtaken."""
+        return (self._heap[0][0], self._heap[0][2]) if self._heap else None
+
+    def next_at(self) -> Nanoseconds | None:
+        """When the earliest entry is due."""
+        return self._heap[0][0] if self._heap else None
+
+    def wake_at(self) -> Nanoseconds | None:
+        """As `next_at`, but LEAD before the moment a watched master counts as down."""
+        if not self._heap:
+            return None
+        at, _, timed = self._heap[0]
+        return at - LEAD if isinstance(timed, Slot) and timed.watched else at
+
+    def take(self, now: Nanoseconds, due: list[Timed]) -> list[int]:
+        """Move what is due by `now` into `due`; the numbers of the watched slots among it.
+
+        Watched slots that come due within AHEAD are taken too: most have been heard since they were entered, and then
+        need no wake-up of their own.
+        """
+        heap = self._heap
+        watched = []
+        early = []
+        ahead = now + AHEAD
+        while heap and heap[0][0] <= ahead:
+            entry = heappop(heap)
+            at, _, timed = entry
+            if timed.timer_at != at:
+                continue  # moved since
+            if isinstance(timed, Slot) and timed.watched:
+                watched.append(timed.number)
+            elif at > now:
+                early.append(entry)
+                continue
+            timed.timer_at = None
+            due.append(timed)
+        for entry in early:
+            heappush(heap, entry)
+        return watched
+
+
+def earlier(one: Nanoseconds | None, other: Nanoseconds | None) -> Nanoseconds | None:
+    """The earlier of two moments, of which either may not be."""
+    if one is None:
+        return other
+    return one if other is None or one < other else other
