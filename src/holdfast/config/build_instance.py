@@ -51,6 +51,7 @@ class Draft:
         self.source: Address | None = None
         self.uses: list[tuple[TrackedUse, Node]] = []
         self.auth: dict[str, Node] = {}
+        self.signed_only = False  # auth_hmac that insists on signatures
         self.refused = False
 
 
@@ -132,6 +133,9 @@ class InstanceBuilder:
             draft.settings["unicast_peer"] = block
             for entry in entries(block):
                 self._peer(draft, entry)
+        elif name == "auth_hmac":
+            modes = [line.value for line in block.children or [] if line.name == "mode"]
+            draft.signed_only = "enforce" in (modes[-1:] or ["enforce"])
         elif name == "authentication":
             draft.settings["authentication"] = block
             for line in block.children or []:
@@ -287,7 +291,7 @@ class InstanceBuilder:
             skip_check_adv_addr="skip_check_adv_addr" in settings or defaults.skip_check_adv_addr,
             accept=self._accept(draft, version, priority, strict),
             dont_track_primary="dont_track_primary" in settings,
-            faults=faults,
+            faults=faults + self._unheard(draft, auth_type),
             promote_secondaries="promote_secondaries" in settings,
             announce=announce,
             notify=notify_commands(self.context, draft.notify),
@@ -509,13 +513,22 @@ class InstanceBuilder:
                 kind,
                 f"{draft.name}: auth_type AH is known, not yet carried out",
                 "use PASS, or none: neither keeps an attacker out",
-                "adverts go without; other routers that want AH will not hear them",
+                "the instance stays in FAULT, for without AH both hosts would be master",
                 grade=Grade.WARNING,
                 word=1,
                 condition=Condition.NONE,
             )
-            return AuthType.NONE, b""
+            return AuthType.AH, password.value
         return AuthType.PASS, password.value
+
+    @staticmethod
+    def _unheard(draft: Draft, auth_type: AuthType) -> tuple[str, ...]:
+        """Authentication not yet carried out that peers insist on: two masters would be worse than FAULT."""
+        if auth_type is AuthType.AH:
+            return ("auth_type AH is not yet carried out: peers would not hear us, and both would be master",)
+        if draft.signed_only:
+            return ("auth_hmac is not yet carried out: peers would not hear us, and both would be master",)
+        return ()
 
     def _checks_source(self, draft: Draft) -> bool:
         bounded = any(peer.min_ttl is not None or peer.max_ttl is not None for peer in draft.peers)
