@@ -19,7 +19,7 @@ from holdfast.base.time import MILLISECOND, Nanoseconds, span_text
 from holdfast.config.plan import VrrpPlan
 from holdfast.engine import lines, scripts
 from holdfast.engine.beats import Beats
-from holdfast.engine.faults import depends_on, own_faults, primary_address
+from holdfast.engine.faults import depends_on, expect_interfaces, own_faults, primary_address
 from holdfast.engine.groups import Groups
 from holdfast.engine.messages import (
     AddressesApplied,
@@ -408,6 +408,7 @@ class Engine:
                 continue
             if before is None or before.index != seen.index or before.mac != seen.mac:
                 self._effects.append(Configure(slot.number))
+            slot.refused = ""  # what the kernel would not do on the interface as it was, it may do now
             self.reconsider(slot, now)
             if slot.role is Role.MASTER and before is not None and seen.up and before.index != seen.index:
                 self._effects.append(SetAddresses(slot.number, True))
@@ -434,7 +435,7 @@ class Engine:
                 self._step(slot, Startup(), now)
         elif faults and not isinstance(state, Fault):
             self._step(slot, Faulted(faults[0]), now)
-        elif not faults and isinstance(state, Fault) and not undecided:
+        elif not faults and isinstance(state, Fault) and not (undecided or self.groups.undecided(slot, self.verdicts)):
             self._step(slot, FaultCleared(f"no longer: {state.cause}"), now)
         elif isinstance(state, Fault) and faults and state.cause not in faults:
             self._step(slot, Faulted(faults[0]), now)
@@ -552,6 +553,7 @@ class Engine:
     def add_slot(self, config: InstanceConfig, now: Nanoseconds) -> Slot:
         """Take an instance into the plan; it begins when `reconsider` finds nothing against it."""
         self.number += 1
+        expect_interfaces(config, self.verdicts)
         slot = Slot(self.number, config, now)
         slot.start_at = now + config.start_delay_ns
         slot.standing = Standing(effective_priority(config, self.verdicts), primary_address(config, self.interfaces))

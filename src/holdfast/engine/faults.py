@@ -20,6 +20,13 @@ def depends_on(config: InstanceConfig, interface: str) -> bool:
     )
 
 
+def expect_interfaces(config: InstanceConfig, verdicts: dict[tuple[str, str], bool | None]) -> None:
+    """A tracked interface that nobody has seen is down, not undecided."""
+    for use in config.trackers:
+        if use.kind == "interface":
+            verdicts.setdefault(("interface", use.name), False)
+
+
 def primary_address(config: InstanceConfig, interfaces: Interfaces) -> Address | None:
     """The source of an instance's adverts: the configured one, else the interface's first (IPv6: link-local)."""
     interface = interfaces.get(config.interface)
