@@ -7,7 +7,7 @@ from holdfast.vrrp.messages import Event
 
 
 def test_every_state_answers_every_event() -> None:
-    states, events = get_args(State), get_args(Event)
+    states, events = get_args(State), Event.__subclasses__()
     assert len(states) == 5
     assert len(events) >= 9
     assert ROWS.keys() == {(state, event) for state in states for event in events}
