@@ -67,6 +67,7 @@ class Groups:
                 slot.config.name,
                 role_of(slot.state),
                 isinstance(slot.state, Backup) and slot.state.wants_master,
+                isinstance(slot.state, Backup) and slot.state.master is not None and not slot.state.wants_master,
                 slot.faults[0] if slot.faults else "",
             )
             for slot in slots

@@ -1,8 +1,9 @@
 """Instances that change state together (`vrrp_sync_group`).
 
 To MASTER: a member whose timer runs out waits until every other member is master or wants to be; then all go at once.
-To BACKUP: when one member leaves MASTER, all do. To FAULT: one member in FAULT takes all along; they return together
-when none of them has a reason of its own any more.
+To BACKUP: when one member leaves MASTER, all do; so they do when one that has just joined (a reload) follows another
+host. To FAULT: one member in FAULT takes all along; they return together when none of them has a reason of its own any
+more.
 """
 
 import msgspec
@@ -17,6 +18,7 @@ class Member(msgspec.Struct, frozen=True):
     name: str
     role: Role
     wants_master: bool = False
+    follows: bool = False  # in BACKUP, and has heard a master that it accepts
     own_fault: str = ""  # a reason of its own for FAULT; the group's does not count
     ready: bool = True  # past its start delay and the first results of its trackers
 
@@ -51,6 +53,10 @@ def settle(config: GroupConfig, members: tuple[Member, ...], left_master: str = 
         cause = f"sync group {config.name}: {left_master} became BACKUP"
         return [(member.name, GroupOrders(Role.BACKUP, cause)) for member in masters]
     waiting = [member for member in members if member.role is Role.BACKUP]
+    following = next((member.name for member in waiting if member.follows), "")
+    if following and masters:
+        cause = f"sync group {config.name}: {following} follows another host"
+        return [(member.name, GroupOrders(Role.BACKUP, cause)) for member in masters]
     if waiting and all(member.role is Role.MASTER or member.wants_master for member in members):
         cause = f"sync group {config.name}: every member may be master"
         return [(member.name, GroupOrders(Role.MASTER, cause)) for member in waiting]
