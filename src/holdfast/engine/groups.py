@@ -12,6 +12,17 @@ from holdfast.vrrp.messages import Event, Role
 from holdfast.vrrp.priority import undecided_trackers
 from holdfast.vrrp.sync_group import Member, group_role, settle
 
+
+
+def follows_another(slot: Slot) -> bool:
+    """Whether the slot is a backup to a master that it accepts, not just one it has heard and outranks."""
+    state = slot.state
+    if not isinstance(state, Backup) or state.master is None or state.wants_master:
+        return False
+    outranked = slot.config.preempt and state.master_priority < slot.standing.priority
+    return not outranked or state.preempt_at is not None
+
+
 Verdicts = dict[tuple[str, str], bool | None]
 
 
@@ -67,7 +78,7 @@ class Groups:
                 slot.config.name,
                 role_of(slot.state),
                 isinstance(slot.state, Backup) and slot.state.wants_master,
-                isinstance(slot.state, Backup) and slot.state.master is not None and not slot.state.wants_master,
+                follows_another(slot),
                 slot.faults[0] if slot.faults else "",
             )
             for slot in slots
