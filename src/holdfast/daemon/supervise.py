@@ -236,7 +236,12 @@ class Supervisor:
             self._wait = 0
         wait, self._wait = self._wait, min(max(self._wait * 2, 1), LONGEST_WAIT // SECOND)
         self.log.say(Level.WARNING, f"Starting it again in {wait} s (it lived {span_text(lived)})")
-        self.after(wait * SECOND, lambda at: self.start_worker(at) if self.stopping_at is None else None)
+        self.after(wait * SECOND, self._start_again)
+
+    def _start_again(self, now: Nanoseconds) -> None:
+        """The wait is over; unless the daemon leaves, or a reload has started a worker meanwhile."""
+        if self.stopping_at is None and self.worker is None:
+            self.start_worker(now)
 
     def _alive(self, now: Nanoseconds) -> bool:
         """Whether the worker's loop turns: the service manager's watchdog is fed only then."""
@@ -302,6 +307,8 @@ class Supervisor:
 
     def _built(self, built: Built) -> None:
         self._build = None
+        if self.stopping_at is not None:
+            return
         for problem in built.problems:
             self.log.problem(problem)
         refusal = built.failure or ("" if built.plan else "it cannot run") or self.listeners.refuses(built.plan)
