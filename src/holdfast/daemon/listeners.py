@@ -164,7 +164,9 @@ class Listeners:
             self._state(notice, now)
         elif isinstance(notice, LogLine):
             if notice.category:
-                self._limited.say(f"{notice.category} {notice.text}", notice.level, notice.text, now)
+                # by what it is about and the instance, not by the whole text: what peers send varies without end
+                about = notice.text.partition(" ")[0]
+                self._limited.say(f"{notice.category} {about}", notice.level, notice.text, now)
             else:
                 self._log.line(notice)
         elif isinstance(notice, LowerPriorityNotice):
