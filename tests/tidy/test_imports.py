@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """What each folder may import besides itself, at any depth of indentation."""
 
-CLI_AT_START = {"holdfast", "holdfast.control.client", "holdfast.control.messages"}
+CLI_AT_START = {"holdfast", "holdfast.control.client", "holdfast.control.messages", "holdfast.daemon.options"}
 """What a module of cli/ may import when it is loaded, besides base/ and its neighbours."""
 
 HEAVY = {"asyncio", "logging", "dataclasses", "subprocess", "ipaddress", "click", "rich", "pyroute2"}

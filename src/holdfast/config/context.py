@@ -1,6 +1,6 @@
 """What the builders share: where problems go, the disk, scripts, and what was collected so far."""
 
-import os
+import posixpath
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -37,7 +37,7 @@ class Context:
         self.interfaces = interfaces  # None: not asked
         self.scripts = Scripts(disk)
         here = disk.here()
-        self.directories = (os.path.dirname(os.path.join(here, path)), here)
+        self.directories = (posixpath.dirname(posixpath.join(here, path)), here)
         self.script_places: dict[str, int] = {}  # by domain, of the first script that keepalived would run
         self.dynamic_interfaces = False
         self.default_directories = {

@@ -4,6 +4,9 @@ import os
 import stat
 from collections.abc import Iterator
 
+Status = os.stat_result
+"""What the file system says of a file."""
+
 
 class Disk:
     """Reads files as the daemon would find them. Tests put a fake in its place."""

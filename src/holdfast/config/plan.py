@@ -1,8 +1,10 @@
 """The plan: what the configuration comes to, ready to be handed to the workers as bytes."""
 
+from collections.abc import Iterator
+
 import msgspec
 
-from holdfast.base.address import VRRP_GROUP_4, VRRP_GROUP_6, Address
+from holdfast.base.address import VRRP_GROUP_4, VRRP_GROUP_6, Address, text
 from holdfast.base.command import Command
 from holdfast.base.time import Nanoseconds
 from holdfast.track.config import ScriptConfig
@@ -80,3 +82,21 @@ class VrrpPlan(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[GroupConfig, ...] = ()
     scripts: tuple[ScriptConfig, ...] = ()
     garp_groups: tuple[tuple[str, ...], ...] = ()  # interfaces that share one pace of announcements
+
+
+def plan_lines(value: object, name: str = "plan") -> Iterator[str]:
+    """What a plan comes to, a line a value that is not the default: `plan.instances.0.vrid = 51` (`-d`)."""
+    if isinstance(value, msgspec.Struct):
+        defaults = dict(zip(reversed(value.__struct_fields__), reversed(value.__struct_defaults__), strict=False))
+        for field in value.__struct_fields__:
+            inner = getattr(value, field)
+            if field not in defaults or defaults[field] != inner:
+                yield from plan_lines(inner, f"{name}.{field}")
+    elif isinstance(value, tuple) and value and not isinstance(value[0], str | int):
+        for number, inner in enumerate(value):
+            yield from plan_lines(inner, f"{name}.{number}")
+    elif isinstance(value, bytes):
+        secret = name.endswith("auth_pass")
+        yield f"{name} = {'********' if secret else text(Address(value)) if len(value) in (4, 16) else value.hex()}"
+    else:
+        yield f"{name} = {value}"

@@ -4,7 +4,7 @@ A line without any of `@ $ ~ include` passes untouched, and so does a whole file
 words are left to the tree.
 """
 
-import os
+import posixpath
 import re
 from collections.abc import Callable
 
@@ -110,7 +110,7 @@ class Preprocessor:
             return
         self._open.append(real)
         before = self._directory, self.checks
-        self._directory = os.path.dirname(os.path.abspath(path))
+        self._directory = posixpath.dirname(posixpath.join(self.disk.here(), path))
         self._read_lines(path, _decode(octets))
         self._directory, self.checks = before
         self._open.pop()

@@ -1,6 +1,6 @@
 """Which program a script line means, as whom it runs, and whether that is safe. Source: keepalived.conf(5), scripts."""
 
-import os
+import posixpath
 import stat
 
 import msgspec
@@ -8,7 +8,7 @@ import msgspec
 from holdfast.base.command import Command
 from holdfast.base.problem import Grade
 from holdfast.base.time import SECOND, Nanoseconds
-from holdfast.config.disk import Disk
+from holdfast.config.disk import Disk, Status
 from holdfast.config.findings import Condition, Trouble
 from holdfast.config.values import RawScript
 
@@ -138,7 +138,7 @@ class Scripts:
         path = written[1:].strip()
         return f"<{path}", (), True, False
 
-    def _as_root(self, who: Identity, status: os.stat_result) -> bool:
+    def _as_root(self, who: Identity, status: Status) -> bool:
         uid = who.uid if who.uid is not None else self.disk.own_user()[0]
         return uid == 0 or (status.st_uid == 0 and bool(status.st_mode & stat.S_ISUID))
 
@@ -156,13 +156,13 @@ class Scripts:
     def _absolute(self, path: str) -> str:
         """A relative path, from the first directory that has it."""
         for directory in self.directories:
-            whole = os.path.normpath(f"{directory}/{path}")
+            whole = posixpath.normpath(f"{directory}/{path}")
             try:
                 self.disk.status(whole)
             except OSError:
                 continue
             return whole
-        return os.path.normpath(f"{self.directories[0] if self.directories else ''}/{path}")
+        return posixpath.normpath(f"{self.directories[0] if self.directories else ''}/{path}")
 
     def _linked_directory(self, path: str) -> str:
         """The first directory of `path` that is a symbolic link, or ""."""
@@ -176,7 +176,7 @@ class Scripts:
                 return ""
         return ""
 
-    def _loose(self, path: str) -> tuple[str, os.stat_result] | None:
+    def _loose(self, path: str) -> tuple[str, Status] | None:
         """The first component of `path` that others than root could change."""
         pieces = path.strip("/").split("/")
         for count in range(len(pieces) + 1):
@@ -193,7 +193,7 @@ class Scripts:
         return None
 
 
-def _may_run(status: os.stat_result, who: Identity, disk: Disk) -> bool:
+def _may_run(status: Status, who: Identity, disk: Disk) -> bool:
     own_uid, own_gid = disk.own_user()
     uid = who.uid if who.uid is not None else own_uid
     gid = who.gid if who.gid is not None else own_gid
@@ -244,7 +244,7 @@ def _relative(written: str, path: str) -> Trouble:
     )
 
 
-def _insecure(written: str, loose: tuple[str, os.stat_result], disabled: bool) -> Trouble:
+def _insecure(written: str, loose: tuple[str, Status], disabled: bool) -> Trouble:
     part, status = loose
     kind = "directory" if stat.S_ISDIR(status.st_mode) else "file"
     return Trouble(

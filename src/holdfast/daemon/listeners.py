@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from holdfast import __version__
+from holdfast.base.problem import Problem
 from holdfast.base.time import SECOND, Nanoseconds
 from holdfast.config.plan import Settings
 from holdfast.daemon.options import Options
@@ -267,6 +268,17 @@ class Listeners:
                 os.unlink(path)
         except OSError as refused:
             self._log.say(Level.WARNING, f"reload_file {path}: {refused.strerror}")
+
+    def write_check_log(self, problems: list[Problem]) -> None:
+        """`reload_check_config FILE`: what a reload found goes there too."""
+        path = self.settings.reload_check_log
+        if not path or path == "/dev/null":
+            return
+        try:
+            with open(path, "a", encoding="utf-8") as stream:
+                stream.writelines(f"{problem.text()}\n" for problem in problems)
+        except OSError as refused:
+            self._log.say(Level.WARNING, f"reload_check_config {path}: {refused.strerror}")
 
     def new_plan(self, octets: bytes, now: Nanoseconds) -> None:
         """Listen according to a new plan; the log files are opened anew."""

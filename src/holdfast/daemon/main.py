@@ -1,12 +1,17 @@
 """The daemon from its first line to its last: options in, exit status out."""
 
 import os
+import resource
 import socket
 import sys
 
+import msgspec
+
 from holdfast.base.problem import Grade
+from holdfast.config.plan import Settings, VrrpPlan, plan_lines
 from holdfast.daemon.building import Built, build_now
 from holdfast.daemon.options import Options
+from holdfast.vrrp.messages import Level
 
 EXIT_FATAL = 1
 EXIT_PERMISSION = 4
@@ -15,6 +20,7 @@ EXIT_NO_CONFIGURATION = 6
 
 def run(options: Options) -> int:
     """Run the daemon in this process (or, not in the foreground, in one that this leaves behind); its exit status."""
+    from holdfast.daemon.listeners import ListenerPlan
     from holdfast.daemon.privileges import missing_line
     from holdfast.edge.logs import open_log
 
@@ -41,6 +47,19 @@ def run(options: Options) -> int:
         log.close()
         return built.exit_status or EXIT_FATAL
     terminal = -1
+    settings = msgspec.msgpack.decode(built.plan, type=ListenerPlan).settings
+    namespace = options.net_namespace or settings.net_namespace
+    if namespace:
+        harm = "joining one is not yet carried out, and addresses in the wrong one would do harm"
+        log.say_error(f"namespace {namespace}: {harm}; start the daemon with `ip netns exec {namespace} …`")
+        log.close()
+        return EXIT_FATAL
+    options = with_pid_files(options, settings)
+    if options.core_dump:
+        resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    if options.dump_config:
+        for line in plan_lines(msgspec.msgpack.decode(built.plan, type=VrrpPlan)):
+            log.say(Level.INFO, line)
     if not options.foreground:
         terminal, started = _daemonise()
         if terminal < 0:
@@ -48,6 +67,18 @@ def run(options: Options) -> int:
     status = _supervise(options, built, log, terminal)
     log.close()
     return status
+
+
+def with_pid_files(options: Options, settings: Settings) -> Options:
+    """Standing in for keepalived, pid files nobody named follow `instance` and `use_pid_dir`."""
+    if not options.compatible or not (settings.instance_name or settings.use_pid_dir):
+        return options
+    suffix = f"_{settings.instance_name}" if settings.instance_name else ""
+    named = {}
+    for field, stem in (("parent_pid_file", "keepalived"), ("vrrp_pid_file", "vrrp")):
+        if getattr(options, field) in ("", f"/run/{stem}.pid"):
+            named[field] = f"/run/keepalived/{stem}{suffix}.pid"
+    return msgspec.structs.replace(options, **named)
 
 
 def _say(line: str) -> int:

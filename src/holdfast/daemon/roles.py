@@ -71,6 +71,7 @@ def run_vrrp_worker(octets: bytes, options: Options, end: socket.socket, pulse: 
     try:
         worker = VrrpWorker(plan, loop, channel, pulse)
         worker.interfaces.log_addresses = options.log_addresses
+        worker.addresses.release_all = options.release_vips
         wakeup.append(worker)
         for refusal in schedule(plan.settings.scheduling):
             channel.put(LogLine(Level.WARNING, refusal.text()))
@@ -97,15 +98,16 @@ def _signals(loop: Loop) -> list[VrrpWorker]:
     writer.setblocking(False)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_IGN)
+    others = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE)
+    for ignored in (*others, signal.SIGRTMIN + 2, signal.SIGRTMAX - 1, signal.SIGRTMAX):
+        signal.signal(ignored, signal.SIG_IGN)
     signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     def told(kept: socket.socket = writer) -> None:
         reader.recv(64)
         for worker in workers:
-            worker.leave("told by a signal")
+            worker.leave("a signal to the vrrp worker")
 
     loop.watch(reader.fileno(), told)
     return workers

@@ -124,7 +124,7 @@ class Supervisor:
         reader.setblocking(False)
         writer.setblocking(False)
         self._signal_writer = writer
-        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, JSON, STATS_CLEAR):
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, JSON, STATS_CLEAR, TDUMP):
             signal.signal(number, lambda *_: None)
         signal.signal(signal.SIGINT, signal.SIG_IGN if self.options.ignore_sigint else lambda *_: None)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -146,6 +146,8 @@ class Supervisor:
                 self._dump("stats", clear=number == STATS_CLEAR)
             elif number == JSON:
                 self._dump("json")
+            elif number == TDUMP:
+                self.log.say(Level.INFO, "Internal timers are not dumped: ask `holdfast status --json`")
 
     # ---- the worker -------------------------------------------------------------------------------------------------
 
@@ -311,6 +313,7 @@ class Supervisor:
             return
         for problem in built.problems:
             self.log.problem(problem)
+        self.listeners.write_check_log(built.problems)
         refusal = built.failure or ("" if built.plan else "it cannot run") or self.listeners.refuses(built.plan)
         if refusal:
             self.log.say(Level.ERROR, f"The new configuration is refused, the old one goes on: {refusal}")
@@ -386,6 +389,7 @@ class Supervisor:
 
 JSON = signal.SIGRTMIN + 2
 STATS_CLEAR = signal.SIGRTMAX - 1
+TDUMP = signal.SIGRTMAX
 
 
 def _stopped(pid: int) -> bool:

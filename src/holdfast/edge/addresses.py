@@ -72,6 +72,7 @@ class Addresses:
         self._interfaces = interfaces
         self._places: dict[int, list[Place]] = {}
         self._held: dict[int, dict[tuple[int, Address, int], Place]] = {}
+        self.release_all = False  # take off every address of a slot that leaves, held by us or not (`-X`)
         self._owner: dict[tuple[int, Address], int] = {}  # (index, address) → the slot that holds it
 
     def configure(self, slot: int, config: InstanceConfig) -> None:
@@ -95,6 +96,9 @@ class Addresses:
         on: list[int] = []
         for slot, present in wanted:
             held = self._held.setdefault(slot, {})
+            if self.release_all and not present:
+                held.update({place.key: place for place in self._places.get(slot, [])})
+                self._owner.update({key[:2]: slot for key in held})
             places = self._places.get(slot, []) if present else []
             keys = {place.key for place in places}
             for key, place in list(held.items()):

@@ -389,14 +389,14 @@ class VrrpWorker:
             self._background.append(self._reload(message.size, fd))
         elif isinstance(message, Stop):
             self.keep_addresses = message.keep_addresses
-            self.leave("asked to stop")
+            self.leave("the daemon stops")
 
     def leave(self, why: str) -> None:
         """Resign, take the addresses off, and end."""
         if self.finished:
             return
         now = monotonic_ns()
-        self.handle(StopAsked(), now)
+        self.handle(StopAsked(why), now)
         if not self.keep_addresses:
             still = [(slot, False) for slot in self.addresses.holding()]
             if still:

@@ -388,9 +388,8 @@ class Engine:
         self.tell(LogLine(Level.WARNING, f"({slot.config.name}) {event.text}", event.reason))
 
     def _routine_heard(self, event: RoutineHeard, now: Nanoseconds) -> None:
-        slot = self.slots.get(event.slot)
-        if slot is not None:
-            self._take_heard(slot, event.at, event.count)
+        if event.slot in self.slots:
+            self._take_heard(self.slots[event.slot], event.at, event.count)
 
     # ---- interfaces, addresses, trackers ----------------------------------------------------------------------------
 
@@ -594,8 +593,8 @@ class Engine:
         self.leaving = True
         for slot in list(self.slots.values()):
             if not isinstance(slot.state, Left):
-                self._step(slot, Withdrawn(Role.STOP, "the daemon stops"), now)
+                self._step(slot, Withdrawn(Role.STOP, event.cause), now)
         for name in self.groups.configs:
             self.groups.roles[name] = Role.STOP
-            self.tell(StateNotice(kind="GROUP", name=name, state="STOP", priority=0, cause="the daemon stops"))
+            self.tell(StateNotice(kind="GROUP", name=name, state="STOP", priority=0, cause=event.cause))
         self._touched.clear()

@@ -101,7 +101,9 @@ class Asleep(EngineEvent, frozen=True):
 
 
 class StopAsked(EngineEvent, frozen=True):
-    """Leave cleanly."""
+    """Leave cleanly; `cause` says at whose word."""
+
+    cause: str = "the daemon stops"
 
 
 # ---- effects --------------------------------------------------------------------------------------------------------

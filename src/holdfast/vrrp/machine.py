@@ -236,7 +236,10 @@ def _backup_advert(config: InstanceConfig, standing: Standing, state: Any, event
         preempt_at = now + config.preempt_delay_ns if state.preempt_at is None else state.preempt_at
         if now < preempt_at:
             return _accept(config, standing, state, event, now, preempt_at), NOTHING
-    return state, NOTHING  # we outrank it: let the timer run out
+    if event.source == state.master and event.priority == state.master_priority:
+        return state, NOTHING
+    # we outrank it: let the timer run out, but know who is master meanwhile
+    return msgspec.structs.replace(state, master=event.source, master_priority=event.priority), NOTHING
 
 
 def _accept(
