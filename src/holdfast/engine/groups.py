@@ -12,17 +12,6 @@ from holdfast.vrrp.messages import Event, Role
 from holdfast.vrrp.priority import undecided_trackers
 from holdfast.vrrp.sync_group import Member, group_role, settle
 
-
-
-def follows_another(slot: Slot) -> bool:
-    """Whether the slot is a backup to a master that it accepts, not just one it has heard and outranks."""
-    state = slot.state
-    if not isinstance(state, Backup) or state.master is None or state.wants_master:
-        return False
-    outranked = slot.config.preempt and state.master_priority < slot.standing.priority
-    return not outranked or state.preempt_at is not None
-
-
 Verdicts = dict[tuple[str, str], bool | None]
 
 
@@ -99,3 +88,12 @@ class Groups:
     def cause(self, name: str, role: Role) -> str:
         """Why the group is in `role`: what its first member in that state says."""
         return next((slot.cause for slot in self.members[name] if slot.role is role), "")
+
+
+def follows_another(slot: Slot) -> bool:
+    """Whether the slot is a backup to a master that it accepts, not just one it has heard and outranks."""
+    state = slot.state
+    if not isinstance(state, Backup) or state.master is None or state.wants_master:
+        return False
+    outranked = slot.config.preempt and state.master_priority < slot.standing.priority
+    return not outranked or state.preempt_at is not None
