@@ -8,7 +8,7 @@ import pytest
 from holdfast.base.address import parse
 from holdfast.base.command import Command
 from holdfast.base.time import MILLISECOND, SECOND
-from holdfast.config.plan import VrrpPlan
+from holdfast.config.plan import Settings, VrrpPlan
 from holdfast.engine.messages import (
     AdvertArrived,
     AnnounceAddresses,
@@ -329,3 +329,61 @@ def test_a_thousand_instances_share_few_beats() -> None:
     lan.run(4 * SECOND)
     assert len(lan.hosts["a"].holds) == 1000
     assert len({id(beat) for beat, _ in lan.hosts["a"].engine.beats._of_slot.values()}) == 8
+
+
+def test_a_start_delay_keeps_the_instance_in_init() -> None:
+    lan = Lan(a=("192.0.2.11", VrrpPlan(instances=(instance(start_delay_ns=7 * SECOND),))))
+    lan.run(6 * SECOND)
+    assert lan.hosts["a"].history == []
+    assert lan.hosts["a"].engine.slots[1].cause == "start delay"
+    lan.run(2 * SECOND)
+    assert states(lan, "a") == [(7 * SECOND, "BACKUP")]
+
+
+def test_the_startup_delay_holds_all_and_adverts_are_not_listened_to() -> None:
+    settings = Settings(vrrp_startup_delay_ns=5 * SECOND)
+    lan = Lan(a=("192.0.2.11", VrrpPlan(settings=settings, instances=(instance("V1", 1), instance("V2", 2)))))
+    lan.run(4 * SECOND)
+    lan.handle(lan.hosts["a"], AdvertArrived(1, 200, parse("192.0.2.12"), SECOND))
+    assert lan.hosts["a"].engine.slots[1].counters == {}
+    lan.run(2 * SECOND)
+    assert states(lan, "a") == [(5 * SECOND, "BACKUP"), (5 * SECOND, "BACKUP")]
+
+
+def test_a_tracked_interface_that_does_not_exist_is_down() -> None:
+    plan = VrrpPlan(instances=(instance(trackers=(TrackedUse(kind="interface", name="eth9"),)),))
+    lan = Lan(a=("192.0.2.11", plan))
+    assert lan.hosts["a"].history == [(T0, "VI_1", "FAULT")]
+    assert lan.hosts["a"].engine.slots[1].cause == "interface eth9 is down"
+
+
+def test_a_changed_interval_is_taken_up_by_a_master_at_once() -> None:
+    lan = simple()
+    lan.run(5 * SECOND)
+    a = lan.hosts["a"]
+    a.sent.clear()
+    faster = VrrpPlan(instances=(instance(priority=150, adver_interval_ns=SECOND // 2),))
+    lan.carry_out(a, reload(a.engine, faster, [a.interface], lan.now))
+    begun = lan.now
+    lan.run(SECOND)
+    assert [at - begun for at, _, _ in a.sent] == [0, SECOND // 2, SECOND]
+    assert a.engine.slots[1].role.name == "MASTER"
+
+
+def test_an_owner_is_master_at_once_and_after_a_fault() -> None:
+    lan = Lan(a=("192.0.2.11", VrrpPlan(instances=(instance(priority=255, starts_as_owner=True),))))
+    a = lan.hosts["a"]
+    assert a.history == [(T0, "VI_1", "MASTER")]
+    lan.handle(a, InterfaceSeen(msgspec.structs.replace(a.interface, up=False)))
+    lan.handle(a, InterfaceSeen(a.interface))
+    assert [state for _, _, state in a.history] == ["MASTER", "FAULT", "MASTER"]
+
+
+def test_a_rehearsal_leaves_no_trace() -> None:
+    lan = simple()
+    lan.run(5 * SECOND)
+    engine = lan.hosts["b"].engine
+    before = engine.slots[1].state, dict(engine.slots[1].counters), engine.deadline(), engine.beats.next_at
+    engine.rehearse(lan.now + SECOND)
+    assert (engine.slots[1].state, engine.slots[1].counters, engine.deadline(), engine.beats.next_at) == before
+    assert engine.take() == []

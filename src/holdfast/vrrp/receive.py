@@ -140,16 +140,17 @@ def receive(rules: ReceiveRules, packet: ReceivedPacket) -> Advert | PacketRejec
 def _length(rules: ReceiveRules, packet: ReceivedPacket) -> PacketRejected | None:
     size = len(packet.payload)
     if size < 8:
-        return PacketRejected(RejectReason.LENGTH, f"vrrp packet too short from {text(packet.source)}, length {size}")
+        line = f"vrrp packet from {text(packet.source)} too short, {size} octets of VRRP and expect 8 or more"
+        return PacketRejected(RejectReason.LENGTH, line)
     ipv6 = packet.family == Family.IPV6
     said = message_bytes(packet.payload[0] >> 4, ipv6, packet.payload[3])
     header = 40 if ipv6 else 20
     if size < said:
-        line = f"vrrp packet too short from {text(packet.source)}, length {size + header} and expect {said + header}"
+        line = f"vrrp packet from {text(packet.source)} too short, length {size + header} and expect {said + header}"
         return PacketRejected(RejectReason.LENGTH, line)
     # Ethernet pads to 46 octets, and some senders count the padding into the IP length
     if size > said and size + header > 46:
-        line = f"vrrp packet too long from {text(packet.source)}, length {size + header} and expect {said + header}"
+        line = f"vrrp packet from {text(packet.source)} too long, length {size + header} and expect {said + header}"
         return PacketRejected(RejectReason.LENGTH, line)
     return None
 
@@ -175,6 +176,9 @@ def _authentication(rules: ReceiveRules, packet: ReceivedPacket, advert: Advert)
     if advert.auth_type != rules.auth_type:
         line = f"received a {advert.auth_type} auth from {source}, expecting {int(rules.auth_type)}!"
         return PacketRejected(RejectReason.AUTH_MISMATCH, line)
+    if rules.auth_type is AuthType.AH:
+        line = f"advert from {source} says auth type 2 and has no Authentication Header"
+        return PacketRejected(RejectReason.AUTH_FAILURE, line)
     if rules.auth_type is AuthType.PASS and not _same(advert.auth_data, rules.auth_pass.ljust(AUTH_BYTES, b"\0")):
         return PacketRejected(RejectReason.AUTH_FAILURE, f"received an invalid passwd from {source}!")
     return None
@@ -235,6 +239,9 @@ def _sender(rules: ReceiveRules, packet: ReceivedPacket) -> PacketRejected | Non
     if rules.unicast == is_multicast(packet.destination):
         got, want = ("multicast", "unicast") if rules.unicast else ("unicast", "multicast")
         return PacketRejected(RejectReason.DESTINATION, f"received a {got} advert from {source}, we speak {want}")
+    if not rules.unicast and packet.destination != rules.group:
+        line = f"received an advert for {text(packet.destination)} from {source}, we listen to another group"
+        return PacketRejected(RejectReason.DESTINATION, line)
     if rules.owner_ignores:
         line = f"advert from {source} ignored: we own the addresses (priority 255)"
         return PacketRejected(RejectReason.OWNER, line)
@@ -262,8 +269,8 @@ def _addresses(rules: ReceiveRules, packet: ReceivedPacket, advert: Advert, rema
     if advert.version == 3 and advert.adver_interval_ns != rules.adver_interval_ns:
         ours, theirs = rules.adver_interval_ns // CENTISECOND, advert.adver_interval_ns // CENTISECOND
         remarks.append(
-            f"advertisement interval mismatch with {text(packet.source)} ours = {ours} centi-sec "
-            f"rcv'd={theirs} centi-sec; taking theirs while it is master"
+            f"advertisement interval mismatch ours = {ours} centi-sec rcv'd={theirs} centi-sec "
+            f"from {text(packet.source)}; taking theirs while it is master"
         )
     if not remarks:
         return advert
