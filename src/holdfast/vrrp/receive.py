@@ -6,7 +6,7 @@ import msgspec
 
 from holdfast.base.address import Address, is_multicast, text
 from holdfast.base.time import CENTISECOND, SECOND, Nanoseconds
-from holdfast.vrrp.config import AuthType, Family, InstanceConfig, OldChecksum
+from holdfast.vrrp.config import RESIGN, AuthType, Family, InstanceConfig, OldChecksum
 from holdfast.vrrp.packet import (
     ADVERTISEMENT,
     AUTH_BYTES,
@@ -257,8 +257,8 @@ def _sender(rules: ReceiveRules, packet: ReceivedPacket) -> PacketRejected | Non
 
 def _addresses(rules: ReceiveRules, packet: ReceivedPacket, advert: Advert, remarks: list[str]) -> Advert:
     """The address list may differ, but somebody should hear of it. Resigning adverts are not held to it."""
-    differs = advert.addresses != rules.addresses and not rules.skip_check_adv_addr
-    if differs:
+    before = len(remarks)
+    if advert.addresses != rules.addresses and not rules.skip_check_adv_addr and advert.priority != RESIGN:
         source = text(packet.source)
         if len(advert.addresses) != len(rules.addresses):
             remarks.append(f"expected {len(rules.addresses)} VIPs but received {len(advert.addresses)} from {source}")
@@ -266,6 +266,7 @@ def _addresses(rules: ReceiveRules, packet: ReceivedPacket, advert: Advert, rema
             remarks.append(
                 f"ip address associated with VRID {rules.vrid} not present in advert from {source}: {text(missing)}"
             )
+    counted = "addr_list_err" if len(remarks) > before else ""
     if advert.version == 3 and advert.adver_interval_ns != rules.adver_interval_ns:
         ours, theirs = rules.adver_interval_ns // CENTISECOND, advert.adver_interval_ns // CENTISECOND
         remarks.append(
@@ -274,5 +275,4 @@ def _addresses(rules: ReceiveRules, packet: ReceivedPacket, advert: Advert, rema
         )
     if not remarks:
         return advert
-    counted = "addr_list_err" if differs else ""
     return msgspec.structs.replace(advert, remarks=tuple(remarks), counted=counted)
