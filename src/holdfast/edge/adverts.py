@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from holdfast.base.address import Address, text
 from holdfast.base.time import Nanoseconds
 from holdfast.edge.clock import monotonic_ns
-from holdfast.engine.messages import AdvertArrived, AdvertRefused, EngineEvent
+from holdfast.engine.messages import AdvertArrived, AdvertRefused, EngineEvent, RoutineHeard
 from holdfast.kernel.advert_sockets import destination, leave_by, open_receiver, open_sender
 from holdfast.kernel.batches import JoinedBatch, ReceiveBatch, SendBatch
 from holdfast.kernel.bpf import AdvertFilter, AdvertFilterUnavailable
@@ -226,6 +226,8 @@ class Adverts:
         if port is not None and (port.index != index or not groups <= port.groups):
             groups |= port.groups
             kept = port.slots
+            for other in [other for slots in kept.values() for other in slots]:
+                self._unwatch_and_tell(other)
             self._close(key, port)
             port = None
         else:
@@ -237,7 +239,6 @@ class Adverts:
             for slots in kept.values():
                 for other in slots:
                     self._port_of[other] = port
-                    self._watched.pop(other, None)
             opened = port
             self._watch_fd(port.socket.fileno(), lambda: self._read(opened))
             if port.filter is None:
@@ -247,7 +248,7 @@ class Adverts:
 
     def dismiss(self, slot: int) -> None:
         """Listen no more for a slot; the port closes with its last one."""
-        self.unwatch(slot)
+        self._unwatch_and_tell(slot)
         vrid, _ = self._rules.pop(slot, (0, None))
         port = self._port_of.pop(slot, None)
         if port is None:
@@ -296,6 +297,12 @@ class Adverts:
         if watched is not None and watched.by_kernel and port is not None and port.filter is not None:
             port.filter.unwatch(self._rules[slot][0])
         return heard
+
+    def _unwatch_and_tell(self, slot: int) -> None:
+        """As `unwatch`; what the watch heard is told, or the engine would take the master for silent all that time."""
+        at, count = self.unwatch(slot)
+        if count:
+            self._handle(RoutineHeard(slot, at, count), monotonic_ns())
 
     def last_heard(self, slots: list[int]) -> dict[int, Nanoseconds]:
         """When the routine advert of each watched slot was last heard; 0 when not since it is watched."""
