@@ -146,6 +146,12 @@ class Addresses:
             return None
         return slot
 
+    def missing(self, seen: Iterable[AddressSeen]) -> list[AddressGone]:
+        """What is held as far as we know, and is not among the addresses that are there."""
+        there = {(address.index, address.address, address.prefix_length) for address in seen}
+        held = [key for places in self._held.values() for key in places]
+        return [AddressGone(index=i, address=a, prefix_length=p) for i, a, p in held if (i, a, p) not in there]
+
     def forget_interface(self, index: int) -> None:
         """The interface is gone, and its addresses with it."""
         for held in self._held.values():

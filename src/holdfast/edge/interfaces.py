@@ -19,6 +19,7 @@ class Interfaces:
         self._index: dict[str, int] = {}
         self.changes: list[str] = []  # addresses added and removed, as text, for `-a`
         self.log_addresses = False
+        self.renewed = False  # notifications were lost: what is ours must be compared with what is there
 
     def dump(self) -> list[Interface]:
         """Ask the kernel for everything afresh."""
@@ -105,6 +106,7 @@ class Interfaces:
 
     def _afresh(self) -> tuple[list[Interface], list[AddressGone]]:
         """Notifications were lost: compare a new dump with what was known."""
+        self.renewed = True
         names = set(self._index)
         before = {(a.index, a.address, a.prefix_length) for a in self.present()}
         self.dump()

@@ -376,6 +376,9 @@ class VrrpWorker:
                 if before.index != interface.index:
                     self.addresses.forget_interface(before.index)
             self.handle(InterfaceSeen(interface), now)
+        if self.interfaces.renewed:
+            self.interfaces.renewed = False
+            gone = self.addresses.missing(self.interfaces.present())
         for lost in gone:
             slot = self.addresses.owner_of(lost)
             if slot is not None:
