@@ -8,6 +8,7 @@ import mmap
 import os
 import struct
 from collections.abc import Iterator
+from errno import EPERM
 
 import msgspec
 
@@ -67,6 +68,9 @@ HEARTBEAT: Nanoseconds = SECOND
 
 ASLEEP: Nanoseconds = 100 * MILLISECOND
 """A suspension longer than this is told to the machines."""
+
+BY_FIREWALL = "a firewall on this host keeps it in: let VRRP (IP protocol 112) out"
+"""The cure for EPERM on sending: that capabilities are there, the open socket has shown."""
 
 REPLY_BYTES = 32 * 1024
 
@@ -285,7 +289,8 @@ class VrrpWorker:
             found = self.engine.slots.get(slot)
             if found is not None:
                 found.count("send_errors")
-                refused = KernelRefused("send an advert", self.adverts.describe(slot), errno)
+                cure = BY_FIREWALL if errno == EPERM else ""
+                refused = KernelRefused("send an advert", self.adverts.describe(slot), errno, cure)
                 self.channel.put(LogLine(Level.WARNING, f"({found.config.name}) {refused}", "send"))
 
     def _carry_out(self, effect: EngineEffect, now: Nanoseconds) -> None:
