@@ -13,6 +13,7 @@ from holdfast.lab.hosts import Host, Lab, Spawned, wait_until
 
 CABLES = 4
 VRIDS = 250
+BUFFER_BYTES = 192 << 20
 RTMGRP_IPV4_IFADDR = 0x10
 STARTERS: dict[str, Callable[[Host, str], Spawned]] = {"holdfast": start_holdfast, "keepalived": start_keepalived}
 
@@ -92,7 +93,7 @@ class Site(msgspec.Struct, frozen=True):
         """Frames that arrive at `host`."""
         with host.inside():
             tap = tap_here()
-        return Capture(tap, protocols=protocols)
+        return Capture(tap, protocols=protocols, buffer_bytes=BUFFER_BYTES)
 
     def address_monitor(self) -> socket.socket:
         """Address changes on the router, as the kernel tells them."""

@@ -70,6 +70,7 @@ class Capture:
         interface: str | None = None,
         incoming_only: bool = True,
         protocols: frozenset[int] | None = None,
+        buffer_bytes: int = 32 << 20,
     ) -> None:
         """`tap`: as `tap_here` makes it. `protocols`: the IP protocol numbers (0x0806: ARP) to keep; None keeps all."""
         self._socket = tap
@@ -78,7 +79,7 @@ class Capture:
         tap.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         for option in (33, socket.SO_RCVBUF):  # SO_RCVBUFFORCE where allowed
             try:
-                tap.setsockopt(socket.SOL_SOCKET, option, 32 << 20)
+                tap.setsockopt(socket.SOL_SOCKET, option, buffer_bytes)
                 break
             except OSError:
                 continue
