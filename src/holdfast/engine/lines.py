@@ -28,7 +28,7 @@ def address_lost(slot: Slot, address: Address, interface: str) -> LogLine:
         f"({slot.config.name}) {text(address)} was removed from {interface} by somebody else; "
         f"putting it back (see who: `ip monitor address`, NetworkManager, networkd)"
     )
-    return LogLine(Level.WARNING, line)
+    return LogLine(Level.WARNING, line, "put-back")
 
 
 def priority_changed(slot: Slot, was: int) -> LogLine:
