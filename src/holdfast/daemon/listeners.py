@@ -192,6 +192,15 @@ class Listeners:
         if heard is not None:
             self._fifos.state(heard, now)
 
+    def forget_removed(self, now: Nanoseconds) -> None:
+        """The worker runs the plan: what is in it no more (removed, renamed) leaves the state file."""
+        known = {("INSTANCE", instance.name) for instance in self._plan.instances}
+        known |= {("GROUP", group.name) for group in self._plan.groups}
+        for key in self._states.keys() - known:
+            del self._states[key]
+            for state_file in self._state_files:
+                state_file.update(*key, "DELETED", 0, now)
+
     def masters(self) -> list[str]:
         """The instances that are MASTER, as far as was told."""
         told = self._states.items()

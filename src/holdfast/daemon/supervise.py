@@ -180,6 +180,7 @@ class Supervisor:
     def _worker_ready(self, message: Ready) -> None:
         if self.worker is not None:
             self.worker.ready = True
+        self.listeners.forget_removed(monotonic_ns())
         self.service.ready(f"{message.instances} VRRP instances")
         replies, self._reload_replies = self._reload_replies, []
         for reply in replies:
