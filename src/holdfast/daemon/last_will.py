@@ -60,4 +60,6 @@ def _release(octets: bytes, masters: list[str]) -> None:
         except KernelRefused:
             continue  # its interface is gone: then so are its addresses
     adverts.send_now(resigning)
-    addresses.sweep(interfaces.present())
+    # what an address owner owns is this host's own, and stays
+    owned = {address.address for config in plan.instances if config.starts_as_owner for address in config.addresses}
+    addresses.sweep(seen for seen in interfaces.present() if seen.address not in owned)
