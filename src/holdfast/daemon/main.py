@@ -132,6 +132,10 @@ def _supervise(options: Options, built: Built, log: object, terminal: int) -> in
     except AlreadyRunning as running:
         log.say_error(str(running))
         return EXIT_FATAL
+    except OSError as refused:
+        place = refused.filename or options.run_dir
+        log.say_error(f"no pid file {place}: {refused.strerror}; choose another place with --run-dir (or -p)")
+        return EXIT_FATAL
     listeners = Listeners(options, built.plan, loop, log)
     names = listeners.settings.process_names
     process.set_name(names.get("parent", "keepalived" if options.compatible else "holdfast"))
