@@ -80,7 +80,7 @@ class NodeHead(msgspec.Struct, frozen=True):
 class Listeners:
     """The supervisor's part of carrying out effects."""
 
-    def __init__(self, options: Options, octets: bytes, loop: Loop, log: Log) -> None:
+    def __init__(self, options: Options, octets: bytes, loop: Loop, log: Log, keeps_state: bool = True) -> None:
         self._options = options
         self._loop = loop
         self._log = log
@@ -94,8 +94,8 @@ class Listeners:
         paths = [os.path.join(options.run_dir, "state")]
         if options.compatible and os.path.realpath(options.run_dir) != "/run/keepalived":
             paths.append("/run/keepalived/state")
-        self._state_files = []
-        for path in paths:
+        self._state_files: list[StateFile] = []
+        for path in paths if keeps_state else ():
             try:
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 self._state_files.append(StateFile(path, log))
@@ -305,10 +305,15 @@ class Listeners:
             return
         self._closed = True
         self._fifos.close(now)
-        for state_file in self._state_files:
-            state_file.leave()
+        self.leave_state_files()
         self._loop.unwatch(self._runner.fileno())
         self._runner.close()
+
+    def leave_state_files(self) -> None:
+        """Take our lines out of the state files, and write there no more."""
+        for state_file in self._state_files:
+            state_file.leave()
+        self._state_files = []
 
     # ---- what operators ask -----------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import msgspec
 from holdfast.config.plan import VrrpPlan
 from holdfast.daemon.listeners import STOP_SCRIPTS_NS, Listeners
 from holdfast.daemon.options import Options
+from holdfast.daemon.service import AlreadyRunning, PidFile
 from holdfast.edge.clock import monotonic_ns
 from holdfast.edge.logs import open_log
 from holdfast.edge.loop import Loop
@@ -20,7 +21,12 @@ def last_duties(plan: VrrpPlan, options: Options) -> None:
     log = open_log(options)
     log.say(Level.ERROR, "The supervisor was killed: the vrrp worker has resigned and removed its addresses")
     loop = Loop()
-    listeners = Listeners(options, msgspec.msgpack.encode(plan), loop, log)
+    lock = _lock(options)
+    listeners = Listeners(options, msgspec.msgpack.encode(plan), loop, log, keeps_state=lock is not None)
+    if lock is not None:
+        _remove_files(options)
+        listeners.leave_state_files()
+        lock.release()
     now = monotonic_ns()
     listeners.start(now)
     told = [("INSTANCE", config.name, config.priority) for config in plan.instances]
@@ -33,8 +39,19 @@ def last_duties(plan: VrrpPlan, options: Options) -> None:
         loop.wait(min(until, listeners.due_at() or until))
         listeners.on_due(monotonic_ns())
     listeners.close(monotonic_ns())
-    pid_files = (options.parent_pid_file or f"{options.run_dir}/holdfast.pid", options.vrrp_pid_file)
-    for path in (*pid_files, f"{options.run_dir}/vrrp.pid", f"{options.run_dir}/control.sock"):
+    log.close()
+
+
+def _lock(options: Options) -> PidFile | None:
+    """The daemon's pid file, taken so that no other starts while its files go; None when another runs already."""
+    try:
+        return PidFile.acquire(options.parent_pid_file or os.path.join(options.run_dir, "holdfast.pid"))
+    except (AlreadyRunning, OSError):
+        return None
+
+
+def _remove_files(options: Options) -> None:
+    names = [options.vrrp_pid_file or os.path.join(options.run_dir, "vrrp.pid")]
+    for path in (*names, os.path.join(options.run_dir, "control.sock")):
         with contextlib.suppress(OSError):
             os.unlink(path)
-    log.close()
