@@ -156,7 +156,13 @@ class Supervisor:
         struct.pack_into("=Q", self._pulse, 0, 0)
         inherited = [self._signal_reader.fileno(), self._signal_writer.fileno()]
         self.log.flush()
-        pid, end = fork_vrrp_worker(self.plan, self.options, self._pulse, inherited)
+        try:
+            pid, end = fork_vrrp_worker(self.plan, self.options, self._pulse, inherited)
+        except OSError as refused:
+            cure = "free memory, processes (TasksMax=) or descriptors (LimitNOFILE=); trying again in 1 s"
+            self.log.say(Level.ERROR, f"No vrrp worker can be started: {refused.strerror}; {cure}")
+            self.after(SECOND, self._start_again)
+            return
         channel = Channel(end, ToSupervisor, self.loop, self._from_worker, lambda: None)
         self.worker = Worker(pid, channel, now)
         self.service.worker_started(pid)
