@@ -8,7 +8,7 @@ import msgspec
 
 from holdfast.lab.ask import who_answers
 from holdfast.lab.capture import Advert, Capture
-from holdfast.lab.daemons import FrrRouter, holdfast_status, start_frr, start_holdfast, start_keepalived
+from holdfast.lab.daemons import FrrRouter, holdfast_state, start_frr, start_holdfast, start_keepalived
 from holdfast.lab.hosts import Host, Lab, Spawned, wait_until
 
 # INTEROP_OURS=keepalived puts keepalived into holdfast's place: the tests themselves on trial
@@ -183,7 +183,7 @@ class Network:
     def says(self, node: Node, state: str) -> None:
         """The daemon's own word on its state."""
         if node.kind == "holdfast":
-            wait_until(lambda: str(holdfast_status(node.host)["instances"][0]["state"]) == state, 3, f"status: {state}")
+            wait_until(lambda: holdfast_state(node.host) == state, 3, f"status: {state}")
         elif node.kind == "keepalived":
             said = [line for line in node.daemons[-1].text().splitlines() if "Entering" in line]
             assert said, node.daemons[-1].text()

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,15 @@ def start_holdfast(host: Host, configuration: str, name: str = "keepalived.conf"
 def holdfast_status(host: Host) -> Any:
     """The document of `holdfast status --json` on `host`; CalledProcessError when no daemon answers."""
     return msgspec.json.decode(host.run(*holdfast_command("status", "--json", "--run-dir", "/run/holdfast")))
+
+
+def holdfast_state(host: Host) -> str:
+    """The state of the first instance of the daemon on `host`; "" while none answers, or it has not begun."""
+    try:
+        instances = holdfast_status(host)["instances"]
+    except subprocess.CalledProcessError:
+        return ""
+    return str(instances[0]["state"]) if instances else ""
 
 
 def start_keepalived(host: Host, configuration: str, name: str = "keepalived.conf") -> Spawned:

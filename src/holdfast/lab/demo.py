@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from holdfast.base.time import span_text
 from holdfast.lab.ask import who_answers
-from holdfast.lab.daemons import holdfast_status, start_holdfast, start_keepalived
+from holdfast.lab.daemons import holdfast_state, start_holdfast, start_keepalived
 from holdfast.lab.hosts import Host, Lab, NotInTimeError, Spawned, wait_until
 from holdfast.lab.namespaces import NamespacesRefusedError, become_root_inside, check_allowed
 from holdfast.lab.probe import Probe, Report
@@ -110,10 +110,9 @@ class Demo:
                 self._say_state(host, "MASTER" if host is master else "BACKUP")
 
     def _say_state(self, host: Host, wanted: str) -> None:
-        def state() -> str:
-            return str(holdfast_status(host)["instances"][0]["state"])
-
-        wait_until(lambda: state() == wanted, 5, f"`holdfast status` on host {host.name} says {wanted}", step=0.1)
+        wait_until(
+            lambda: holdfast_state(host) == wanted, 5, f"`holdfast status` on host {host.name} says {wanted}", step=0.1
+        )
         self.screen.plain(f"holdfast status on {host.name}: web {wanted}, priority {self.priorities[host.name]}")
 
     def moved(self, what: str, act: Callable[[], None], to: Host) -> None:
