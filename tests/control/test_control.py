@@ -321,7 +321,7 @@ def test_nobody_there_is_said_with_the_cure(tmp_path: Path, monkeypatch: pytest.
     assert client.run_dirs(None) == ("/nowhere/at/all",)
     assert client.run_dirs("/other") == ("/other",)
     monkeypatch.delenv("HOLDFAST_RUN_DIR")
-    assert client.run_dirs(None) == ("/run/holdfast", "/run/keepalived")
+    assert client.run_dirs(None) == ("/run/holdfast", "/run/keepalived", "/run")
 
 
 def test_a_daemon_that_stands_still_is_named(tmp_path: Path) -> None:
