@@ -1,90 +1,18 @@
 """The daemon under fire, on real hosts: whatever happens, one host owns the address in the end, and soon."""
 
-import itertools
 import os
 import random
 import signal
 import socket
-import subprocess
 import time
 
 import pytest
 
 from holdfast.lab.ask import who_answers
-from holdfast.lab.capture import Advert
 from holdfast.lab.daemons import holdfast_command, holdfast_status, source_environment, start_holdfast
 from holdfast.lab.hosts import Host, Lab, NotInTimeError, Spawned, descendants, wait_until
 from holdfast.lab.probe import Probe
-
-VIP = "192.0.2.100"
-CONFIGURATION = """\
-vrrp_instance web {
-    interface eth0
-    version 3
-    virtual_router_id 51
-    priority %d
-    advert_int 0.1
-    virtual_ipaddress {
-        192.0.2.100/24
-    }
-    %s
-}
-"""
-BOOT_S = 8.0
-
-
-class Site:
-    """Two hosts with holdfast, one client, and the wire recorded."""
-
-    def __init__(self, lab: Lab, more: str = "", alone: bool = False) -> None:
-        self.lab = lab
-        self.a, self.b, self.client = lab.host("a"), lab.host("b"), lab.host("client")
-        self.wire = lab.capture(frozenset((112, 0x0806)))
-        self.first = start_holdfast(self.a, CONFIGURATION % (150, more))
-        wait_until(lambda: self.a.holds(VIP), BOOT_S, "a is master")
-        if not alone:
-            self.second = start_holdfast(self.b, CONFIGURATION % (100, more))
-            wait_until(lambda: state(self.b) == "BACKUP", BOOT_S, "b is BACKUP", step=0.05)
-
-    def adverts(self, host: Host, after_ns: int = 0) -> list[Advert]:
-        return [a for a in self.wire.adverts() if a.source == host.ip4 and a.time_ns > after_ns]
-
-    def only(self, host: Host, seconds: float = BOOT_S) -> None:
-        """Within `seconds` only `host` answers for the address, and only it holds it."""
-        others = [other for other in (self.a, self.b) if other is not host]
-        wait_until(
-            lambda: (
-                who_answers(self.client, VIP, 0.02) == {host.mac}
-                and host.holds(VIP)
-                and not any(other.holds(VIP) for other in others)
-            ),
-            seconds,
-            f"only {host.name} owns {VIP}",
-        )
-
-    def longest_gap_s(self, host: Host, since_ns: int) -> float:
-        """The longest time between two adverts of `host` since `since_ns`."""
-        times = [a.time_ns for a in self.adverts(host, since_ns)]
-        return max(later - earlier for earlier, later in itertools.pairwise(times)) / 1e9
-
-    def goes_on(self, host: Host, count: int) -> None:
-        """`count` more adverts come from `host`."""
-        since = time.time_ns()
-        wait_until(lambda: len(self.adverts(host, since)) >= count, 0.2 * count + 3, f"{count} adverts of {host.name}")
-
-
-def state(host: Host) -> str:
-    """The state of the only instance as `holdfast status --json` gives it; "" while no daemon answers."""
-    try:
-        return str(holdfast_status(host)["instances"][0]["state"])
-    except subprocess.CalledProcessError:
-        return ""
-
-
-def worker_of(daemon: Spawned) -> int:
-    """The process that speaks VRRP: the supervisor's only lasting child."""
-    wait_until(lambda: len(descendants(daemon.pid)) == 1, 5, "one worker")
-    return descendants(daemon.pid)[0]
+from tests.daemon.two_hosts import BOOT_S, CONFIGURATION, VIP, Site, state, worker_of
 
 
 def test_sigterm_leaves_cleanly_within_a_second(lab: Lab) -> None:
