@@ -148,7 +148,7 @@ def test_removed_address_is_put_back(lab: Lab) -> None:
     site = Site(lab)
     site.a.links.remove_address("eth0", VIP, 24)
     wait_until(lambda: site.a.holds(VIP), 1, f"{VIP} is put back")
-    assert VIP in site.first.text()
+    wait_until(lambda: VIP in site.first.text(), 3, "the log says who was robbed")
     site.only(site.a)
 
 
