@@ -249,10 +249,12 @@ class Listeners:
 
     # ---- reload and end ---------------------------------------------------------------------------------------------
 
-    def refuses(self, octets: bytes) -> str:
-        """Why the running daemon cannot take a plan over, or ""."""
-        new = msgspec.msgpack.decode(octets, type=ListenerPlan).settings
-        old = self.settings
+    def refuses(self, octets: bytes, faulty: bool) -> str:
+        """Why the running daemon cannot take a plan over, or ""; `faulty`: its text has errors."""
+        plan = msgspec.msgpack.decode(octets, type=ListenerPlan)
+        if faulty and self.has_instances and not plan.instances:
+            return "it has errors, and leaves no instance to run"
+        new, old = plan.settings, self.settings
         for name, word in (("net_namespace", "net_namespace"), ("instance_name", "instance")):
             if getattr(new, name) != getattr(old, name):
                 return f"`{word}` changed: that needs a restart"
