@@ -109,6 +109,9 @@ class Addresses:
                         messages.append(place.delete)
                         asked.append((slot, place, False))
             for place in places:
+                there = held.get(place.key)
+                if there is not None and there.add == place.add:
+                    continue
                 messages.append(place.add)
                 asked.append((slot, place, True))
                 held[place.key] = place
@@ -145,6 +148,11 @@ class Addresses:
         if slot is None or (gone.index, gone.address, gone.prefix_length) not in self._held.get(slot, {}):
             return None
         return slot
+
+    def forget(self, slot: int, gone: AddressGone) -> None:
+        """Somebody removed an address a slot held: `apply` is to add it again."""
+        self._held.get(slot, {}).pop((gone.index, gone.address, gone.prefix_length), None)
+        self._owner.pop((gone.index, gone.address), None)
 
     def missing(self, seen: Iterable[AddressSeen]) -> list[AddressGone]:
         """What is held as far as we know, and is not among the addresses that are there."""

@@ -387,6 +387,7 @@ class VrrpWorker:
         for lost in gone:
             slot = self.addresses.owner_of(lost)
             if slot is not None:
+                self.addresses.forget(slot, lost)
                 self.handle(AddressLost(slot, lost.address, self.interfaces.name_of(lost.index)), now)
 
     # ---- the supervisor ---------------------------------------------------------------------------------------------
