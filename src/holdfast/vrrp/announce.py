@@ -33,8 +33,10 @@ def begin(
 ) -> tuple[Announcements, int]:
     """The burst to send now (rounds over all addresses) and what is pending after it; reason: master or rival."""
     if reason == "rival":
-        again_at = now + config.lower_prio_delay_ns if config.lower_prio_delay_ns else pending.again_at
         rounds = config.lower_prio_repeat
+        if not config.lower_prio_delay_ns:
+            return pending, rounds
+        again_at = now + config.lower_prio_delay_ns
         return msgspec.structs.replace(pending, again_at=again_at, again_rounds=rounds), rounds
     return (
         Announcements(

@@ -169,7 +169,9 @@ def heard_again(config: InstanceConfig, standing: Standing, state: Backup, at: N
     down_at = at + master_down_interval(config, standing.priority, state.master_adver_interval_ns)
     if down_at == state.master_down_at:
         return state
-    return msgspec.structs.replace(state, master_down_at=down_at, wants_master=False, listening=False)
+    return msgspec.structs.replace(
+        state, master_down_at=down_at, preempt_at=None, wants_master=False, listening=False
+    )
 
 
 def fresh_backup(config: InstanceConfig, standing: Standing, now: Nanoseconds) -> Backup:
