@@ -107,6 +107,8 @@ REFUSED = [
      "received a multicast advert from 192.0.2.12, we speak unicast"),
     ("unicast to multicast", V3, SAID_3, {"to": OURS}, RejectReason.DESTINATION,
      "received a unicast advert from 192.0.2.12, we speak multicast"),
+    ("another group", V3, SAID_3, {"to": parse("224.0.0.19")}, RejectReason.DESTINATION,
+     "received an advert for 224.0.0.19 from 192.0.2.12, we listen to another group"),
     ("not a peer", but(UNICAST, check_unicast_source=True), SAID_3, {"source": STRANGER}, RejectReason.UNICAST_SOURCE,
      "unicast source address 192.0.2.77 not a unicast peer"),
     ("owner", but(V3, owner_ignore_adverts=True, priority=255), SAID_3, {}, RejectReason.OWNER,
