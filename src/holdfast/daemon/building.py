@@ -6,6 +6,7 @@ lives on; and so that reading 100,000 lines stalls nobody's loop.
 
 import os
 import sys
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -17,6 +18,10 @@ from holdfast.edge.loop import Loop
 EXIT_STATUSES = {"refused": 2, "absent": 6}
 """How the daemon ends when its configuration cannot run, as keepalived does."""
 
+UNSETTLED_READS = 5
+UNSETTLED_S = 0.02
+"""A file that changes while it is read, or is empty, is read again, so often and after this pause."""
+
 
 class Built(msgspec.Struct, frozen=True, kw_only=True):
     """What a builder handed over. `plan` is empty when the configuration cannot run: `exit_status` says how to end."""
@@ -25,6 +30,7 @@ class Built(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[Problem] = []
     exit_status: int = 0
     failure: str = ""  # the builder itself failed: a mistake of ours
+    empty: bool = False  # the file holds nothing at all
 
 
 class Build:
@@ -87,15 +93,31 @@ def start_builder(options: Options) -> tuple[int, int]:
         os._exit(status)
 
 
+def _stamp(path: str) -> tuple[int, int, int]:
+    """What tells that a file was written: its inode, size and time; -1 for a pattern or a file that is not there."""
+    try:
+        seen = os.stat(path)
+    except OSError:
+        return -1, -1, -1
+    return seen.st_ino, seen.st_size, seen.st_mtime_ns
+
+
 def _build(options: Options) -> Built:
     try:
         from holdfast.config.builder import build_plan
 
-        result = build_plan(
-            options.config_file, config_id=options.config_id, all_include_checks=options.all_includes_checked
-        )
+        for _ in range(UNSETTLED_READS):
+            before = _stamp(options.config_file)
+            result = build_plan(
+                options.config_file, config_id=options.config_id, all_include_checks=options.all_includes_checked
+            )
+            after = _stamp(options.config_file)
+            if before == after and after[1]:
+                break  # else it is just being written: empty or half of it
+            time.sleep(UNSETTLED_S)
         status = EXIT_STATUSES.get(result.exit_class, 0)
-        return Built(plan=result.plan_bytes or b"", problems=list(result.problems), exit_status=status)
+        plan = result.plan_bytes or b""
+        return Built(plan=plan, problems=list(result.problems), exit_status=status, empty=after[1] == 0)
     except Exception as failed:
         import traceback
 

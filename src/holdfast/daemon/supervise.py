@@ -321,7 +321,7 @@ class Supervisor:
         for problem in built.problems:
             self.log.problem(problem)
         self.listeners.write_check_log(built.problems)
-        faulty = bool(refused_lines(built))
+        faulty = built.empty or bool(refused_lines(built))
         refusal = built.failure or ("" if built.plan else "it cannot run") or self.listeners.refuses(built.plan, faulty)
         if refusal:
             self.log.say(Level.ERROR, f"The new configuration is refused, the old one goes on: {refusal}")
