@@ -138,7 +138,10 @@ class Addresses:
             if adding:
                 self._held.get(slot, {}).pop(place.key, None)
             verb = "add" if adding else "remove"
-            sentence = str(KernelRefused(f"{verb} {place.text()}", "", outcome))
+            cure = ""
+            if outcome == errno.EACCES and len(place.address) == 16:
+                cure = f"IPv6 is switched off there: sysctl -w net.ipv6.conf.{place.interface}.disable_ipv6=0"
+            sentence = str(KernelRefused(f"{verb} {place.text()}", "", outcome, cure))
             refusals.append(Refusal(slot, sentence, outcome in TRANSIENT))
         return refusals
 
