@@ -1,5 +1,6 @@
 """What the daemon owes its service manager: readiness, reload, stop, a watchdog, and pid files that are locks."""
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -45,8 +46,9 @@ class PidFile:
                 break
             os.close(fd)  # its last holder removed it between our opening and our locking
         os.fchmod(fd, 0o644)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+        with contextlib.suppress(OSError):  # a full disk: the lock is what counts, and it tells our pid
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, b"%d\n" % os.getpid(), 0)
         return cls(path, fd)
 
     def release(self) -> None:
