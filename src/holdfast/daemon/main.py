@@ -14,6 +14,7 @@ from holdfast.daemon.options import Options
 from holdfast.vrrp.messages import Level
 
 EXIT_FATAL = 1
+EXIT_CONFIGURATION = 2
 EXIT_PERMISSION = 4
 EXIT_NO_CONFIGURATION = 6
 
@@ -46,6 +47,10 @@ def run(options: Options) -> int:
         log.say_error(f"{reason}; see the problems above, or run `holdfast check {options.config_file}`")
         log.close()
         return built.exit_status or EXIT_FATAL
+    if options.compatible and (missing := missing_interface(built.plan)):
+        log.say_error(f"{missing} does not exist: make it, or say dynamic_interfaces in global_defs to wait for it")
+        log.close()
+        return EXIT_CONFIGURATION
     terminal = -1
     settings = msgspec.msgpack.decode(built.plan, type=ListenerPlan).settings
     namespace = options.net_namespace or settings.net_namespace
@@ -79,6 +84,32 @@ def with_pid_files(options: Options, settings: Settings) -> Options:
         if getattr(options, field) in ("", f"/run/{stem}.pid"):
             named[field] = f"/run/keepalived/{stem}{suffix}.pid"
     return msgspec.structs.replace(options, **named)
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """Where an instance runs."""
+
+    name: str
+    interface: str = ""
+
+
+class Places(msgspec.Struct, frozen=True):
+    """The part of a plan that says where its instances run."""
+
+    settings: Settings = Settings()
+    instances: tuple[Placed, ...] = ()
+
+
+def missing_interface(octets: bytes) -> str:
+    """The first instance whose interface is not there, unless that may be (`dynamic_interfaces`); "" when all are.
+
+    keepalived then ends with status 2; `holdfast run` starts and waits in FAULT for the interface to appear.
+    """
+    places = msgspec.msgpack.decode(octets, type=Places)
+    if places.settings.dynamic_interfaces:
+        return ""
+    there = {name for _, name in socket.if_nameindex()} | {""}
+    return next((f"({i.name}) interface {i.interface}" for i in places.instances if i.interface not in there), "")
 
 
 def _say(line: str) -> int:
