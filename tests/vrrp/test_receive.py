@@ -190,6 +190,8 @@ def test_padding_is_no_part_of_the_password() -> None:
         (V2, says(SAID_2, auth_type=9, type=2), {}, RejectReason.AUTH_TYPE),
         (V2, says(SAID_2, auth_type=1, adver_interval_ns=0), {}, RejectReason.AUTH_MISMATCH),
         (V2, says(SAID_2, adver_interval_ns=0), {"to": OURS}, RejectReason.INTERVAL),
+        (V2, says(SAID_2, adver_interval_ns=0, type=2), {}, RejectReason.INTERVAL),
+        (V3, says(SAID_3, adver_interval_ns=0, type=2), {}, RejectReason.TYPE),
         (but(V3, owner_ignore_adverts=True, priority=255), SAID_3, {"to": OURS}, RejectReason.DESTINATION),
     ],
 )
@@ -215,6 +217,14 @@ def test_rfc3768_5_3_8_the_v2_checksum_covers_the_message_alone() -> None:
     for wrong in ("5464", "b1c1", "0000", "ffff"):  # b1c1: as if with a pseudo header
         outcome = hears_checksum(V2, SAID_2, wrong, GROUP_4)
         assert outcome == PacketRejected(RejectReason.CHECKSUM, "Invalid VRRPv2 checksum from 192.0.2.12")
+
+
+def test_rfc1071_1_a_checksum_of_zero_has_two_forms() -> None:
+    said = says(SAID_2, auth_data=bytes.fromhex("5465000000000000"))  # makes the words sum to ffff
+    assert accepted(hears_checksum(V2, said, "0000", GROUP_4)) == ()
+    assert accepted(hears_checksum(V2, said, "ffff", GROUP_4)) == ()
+    for wrong in ("0001", "fffe"):
+        assert isinstance(hears_checksum(V2, said, wrong, GROUP_4), PacketRejected)
 
 
 WITHOUT = "192.0.2.12 sends VRRPv3 checksums without the pseudo header (RFC 9568); accepted"

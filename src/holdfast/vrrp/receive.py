@@ -124,11 +124,13 @@ def receive(rules: ReceiveRules, packet: ReceivedPacket) -> Advert | PacketRejec
         advert = decode_vrrp(payload, packet.family == Family.IPV6)
     except Malformed as wrong:
         return PacketRejected(RejectReason.LENGTH, f"{wrong} (from {text(packet.source)})")
-    problem = _authentication(rules, packet, advert) if advert.version == 2 else None
+    if advert.version == 2:
+        problem = _authentication(rules, packet, advert) or _interval(rules, packet, advert)
     if problem is None and advert.type != ADVERTISEMENT:
         line = f"Invalid packet type from {text(packet.source)}. {advert.type} and expect 1"
         problem = PacketRejected(RejectReason.TYPE, line)
-    problem = problem or _interval(rules, packet, advert)
+    if problem is None and advert.version == 3:
+        problem = _interval(rules, packet, advert)
     if problem is not None:
         return problem
     remarks: list[str] = []
@@ -214,7 +216,8 @@ def _checksum(
     source = text(packet.source)
 
     def fits(form: ChecksumForm) -> bool:
-        return checksum_of(message, packet.source, packet.destination, form) == advert.checksum
+        # in one's complement ffff is 0 too, and the sum over all comes out right with either (RFC 1071 §1)
+        return (checksum_of(message, packet.source, packet.destination, form) - advert.checksum) % 0xFFFF == 0
 
     if advert.version == 2:
         if fits(ChecksumForm.MESSAGE_ONLY):
