@@ -62,9 +62,10 @@ def decode(octets: bytes) -> Built:
         return Built(exit_status=1, failure="the configuration's reader ended before it was done")
 
 
-def build_now(options: Options) -> Built:
-    """Read the configuration and wait for it (at start, when there is nothing else to do)."""
+def build_now(options: Options, meanwhile: Callable[[], object] = bool) -> Built:
+    """Read the configuration and wait for it, as at start; `meanwhile` is done here while the builder works."""
     fd, pid = start_builder(options)
+    meanwhile()
     octets = bytearray()
     while piece := os.read(fd, 1 << 20):
         octets += piece

@@ -21,7 +21,6 @@ EXIT_NO_CONFIGURATION = 6
 
 def run(options: Options) -> int:
     """Run the daemon in this process (or, not in the foreground, in one that this leaves behind); its exit status."""
-    from holdfast.daemon.listeners import ListenerPlan
     from holdfast.daemon.privileges import missing_line
     from holdfast.edge.logs import open_log
 
@@ -39,7 +38,9 @@ def run(options: Options) -> int:
         log.say_error(f"{options.config_file} does not exist: write one, or name another with -f")
         log.close()
         return EXIT_NO_CONFIGURATION
-    built = build_now(options)
+    built = build_now(options, _load_the_rest)
+    from holdfast.daemon.listeners import ListenerPlan
+
     for problem in built.problems:
         log.problem(problem)
     if not built.plan:
@@ -72,6 +73,11 @@ def run(options: Options) -> int:
     status = _supervise(options, built, log, terminal)
     log.close()
     return status
+
+
+def _load_the_rest() -> None:
+    """Load what supervisor and worker will need while the builder reads: they share what is loaded before the fork."""
+    import holdfast.daemon.supervise  # noqa: F401
 
 
 def with_pid_files(options: Options, settings: Settings) -> Options:

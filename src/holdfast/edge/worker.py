@@ -63,7 +63,7 @@ from holdfast.vrrp.receive import ReceiveRules
 RETRY: Nanoseconds = 100 * MILLISECOND
 """How soon an address the kernel refused for a passing reason is tried again."""
 
-HEARTBEAT: Nanoseconds = SECOND
+HEARTBEAT: Nanoseconds = 4 * SECOND
 """How often at least the worker says that it lives."""
 
 ASLEEP: Nanoseconds = 100 * MILLISECOND
@@ -144,11 +144,13 @@ class VrrpWorker:
         loop, engine, pulse = self.loop, self.engine, self._pulse
         next_beat = 0
         while not self.finished:
-            loop.wait(self._deadline(next_beat), idle=not (self._background or self.neighbours.waiting))
+            # a beat that is due waits for a wake-up that comes anyway
+            idle = not (self._background or self.neighbours.waiting)
+            loop.wait(self._deadline(next_beat + HEARTBEAT // 2), idle)
             now = monotonic_ns()
             if now >= next_beat:
                 self._heartbeat(now)
-                next_beat = now + HEARTBEAT
+                next_beat = now + HEARTBEAT // 2
                 if pulse is not None:
                     struct.pack_into("=Q", pulse, 0, now)
             wake_at = engine.wake_at()
@@ -172,12 +174,20 @@ class VrrpWorker:
         return deadline
 
     def _timers(self, now: Nanoseconds) -> None:
+        self._notice_sleep(now)
         if self._auto_priority:
             self._notice_lateness(now)
         self._look_for_sleep(now)
         watched = self.engine.take_due(now)
         heard = self.adverts.last_heard(watched) if watched else {}
         self.act(self.engine.handle(TimersDue(heard), now), now)
+
+    def _notice_sleep(self, now: Nanoseconds) -> None:
+        """Before any timer is believed: was the machine suspended since the last look?"""
+        asleep = asleep_ns()
+        span, self._asleep_ns = asleep - self._asleep_ns, asleep
+        if span >= ASLEEP:
+            self.handle(Asleep(span), now)
 
     def _notice_lateness(self, now: Nanoseconds) -> None:
         """`max_auto_priority`: when timers run late, ask for a higher real-time priority, one step at a time."""
@@ -208,10 +218,7 @@ class VrrpWorker:
 
     def _look_for_sleep(self, now: Nanoseconds) -> None:
         """Tell the machines of a suspension before they act: the monotonic clock, and every timer, stood."""
-        asleep = asleep_ns()
-        span, self._asleep_ns = asleep - self._asleep_ns, asleep
-        if span >= ASLEEP:
-            self.handle(Asleep(span), now)
+        self._notice_sleep(now)
 
     def _heartbeat(self, now: Nanoseconds) -> None:
         self._look_for_sleep(now)

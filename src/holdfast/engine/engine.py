@@ -119,9 +119,8 @@ class Engine:
         self._effects: list[EngineEffect] = []
         self._touched: set[str] = set()  # groups to settle
         settings = plan.settings
-        self.hold_until = now + max(
-            settings.vrrp_startup_delay_ns, settings.vrrp_delay_after_boot_ns - boot_age_ns, 0
-        )
+        after_boot_ns = settings.vrrp_delay_after_boot_ns - boot_age_ns
+        self.hold_until = now + max(settings.vrrp_startup_delay_ns, after_boot_ns, 0)
         self._handlers: dict[type[Any], Callable[[Any, Nanoseconds], None]] = {
             TimersDue: self._timers_due,
             AdvertArrived: self._advert_arrived,
@@ -520,6 +519,7 @@ class Engine:
     def form_groups(self) -> None:
         """Bind the slots to the plan's groups; called whenever either changed."""
         self.groups.form(self.plan, self.slots.values())
+        self._timers.look_ahead(min((c.adver_interval_ns for c in self.plan.instances), default=0))
         self._touched |= self.groups.configs.keys()
 
     def settle(self, now: Nanoseconds) -> None:

@@ -8,8 +8,10 @@ from holdfast.engine.slot import ScriptSlot, Slot
 LEAD: Nanoseconds = 300 * MICROSECOND
 """How long before a silent master counts as down the loop is awake: waking takes time, too."""
 
-AHEAD: Nanoseconds = 4 * MILLISECOND
-"""How far ahead of their deadline watched slots are asked about when the loop is awake anyway."""
+AHEAD_SHARE = 4
+"""Watched slots are asked about this share of an advert interval ahead of their deadline when the loop is awake."""
+
+MOST_AHEAD: Nanoseconds = 250 * MILLISECOND
 
 Timed = Slot | ScriptSlot
 
@@ -20,6 +22,11 @@ class Timers:
     def __init__(self) -> None:
         self._heap: list[tuple[Nanoseconds, int, Timed]] = []
         self._ticket = 0
+        self._ahead: Nanoseconds = 0
+
+    def look_ahead(self, shortest_interval_ns: Nanoseconds) -> None:
+        """Fit how far ahead watched slots are asked about to the plan's shortest advert interval."""
+        self._ahead = min(shortest_interval_ns // AHEAD_SHARE, MOST_AHEAD)
 
     def set(self, timed: Timed, at: Nanoseconds | None) -> None:
         """Wake for `timed` at `at`, or before; a later deadline leaves the earlier entry, which then moves it on."""
@@ -47,13 +54,13 @@ class Timers:
     def take(self, now: Nanoseconds, due: list[Timed]) -> list[int]:
         """Move what is due by `now` into `due`; the numbers of the watched slots among it.
 
-        Watched slots that come due within AHEAD are taken too: most have been heard since they were entered, and then
-        need no wake-up of their own.
+        Watched slots that come due a little later are taken too: most have been heard since they were entered, and
+        then need no wake-up of their own.
         """
         heap = self._heap
         watched = []
         early = []
-        ahead = now + AHEAD
+        ahead = now + self._ahead
         while heap and heap[0][0] <= ahead:
             entry = heappop(heap)
             at, _, timed = entry
