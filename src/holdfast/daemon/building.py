@@ -5,6 +5,7 @@ lives on; and so that reading 100,000 lines stalls nobody's loop.
 """
 
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -100,6 +101,8 @@ def _stamp(path: str) -> tuple[int, int, int]:
         seen = os.stat(path)
     except OSError:
         return -1, -1, -1
+    if not stat.S_ISREG(seen.st_mode):
+        return -1, -1, -1  # a pipe can be read only once
     return seen.st_ino, seen.st_size, seen.st_mtime_ns
 
 
