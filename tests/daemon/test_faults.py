@@ -1,13 +1,16 @@
 """The daemon under fire, on real hosts: whatever happens, one host owns the address in the end, and soon."""
 
+import itertools
 import os
 import random
 import signal
 import socket
 import time
+from collections.abc import Iterator
 
 import pytest
 
+from holdfast.base.checksum import internet_checksum
 from holdfast.lab.ask import who_answers
 from holdfast.lab.daemons import holdfast_command, holdfast_status, source_environment, start_holdfast
 from holdfast.lab.hosts import Host, Lab, NotInTimeError, Spawned, descendants, wait_until
@@ -196,31 +199,51 @@ def test_missing_privileges_are_one_clear_line(lab: Lab) -> None:
     assert host.processes() == []
 
 
-@pytest.mark.parametrize("seed", [1])
-def test_a_flood_of_garbage_changes_nothing(lab: Lab, seed: int) -> None:
+def odd_packets(chance: random.Random, real: bytes, source: str) -> Iterator[bytes]:
+    """Any octets; a real advert with octets changed, cut short, or longer. Never one that is right."""
+    while True:
+        if chance.random() < 0.5:
+            octets = bytearray(chance.randbytes(chance.randrange(0, 60)))
+            if len(octets) > 2:
+                octets[0], octets[1] = chance.choice((0x31, 0x21, 0x41, 0x32, octets[0])), chance.choice((51, 51, 52))
+        else:
+            octets = bytearray(real)
+            for _ in range(chance.randrange(1, 4)):
+                octets[chance.randrange(len(octets))] ^= chance.randrange(1, 256)
+            octets = octets[: chance.randrange(len(octets) + 1)] if chance.random() < 0.3 else octets
+            octets += chance.randbytes(chance.choice((0, 0, 0, 40)))
+        pseudo = socket.inet_aton(source) + bytes((224, 0, 0, 18, 0, 112)) + len(octets).to_bytes(2, "big")
+        if internet_checksum(pseudo + octets) and internet_checksum(bytes(octets)):
+            yield bytes(octets)
+
+
+def test_twenty_thousand_odd_packets_change_nothing(lab: Lab) -> None:
     site = Site(lab)
-    chance = random.Random(seed)
     with site.client.inside():
         flood = socket.socket(socket.AF_INET, socket.SOCK_RAW, 112)
     flood.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 255)
     flood.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
     flood.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(site.client.ip4))
+    before = [len(daemon.text().splitlines()) for daemon in (site.first, site.second)]
+    packets = odd_packets(random.Random(1), site.adverts(site.a)[0].octets, site.client.ip4)
     since = time.time_ns()
-    for _ in range(100):
-        for _ in range(200):
-            octets = bytearray(chance.randbytes(chance.randrange(0, 40)))
-            if len(octets) > 2 and chance.random() < 0.8:
-                octets[0], octets[1] = chance.choice((0x31, 0x21, 0x41)), chance.choice((51, 51, 52))
+    for _ in range(200):
+        for octets in itertools.islice(packets, 100):
             flood.sendto(octets, ("224.0.0.18", 0))
-        time.sleep(0.005)  # a rate, not a wait: some 20,000 a second
+        time.sleep(0.005)  # a rate, not a wait: some 15,000 a second
     flood.close()
     site.goes_on(site.a, 5)
-    assert site.longest_gap_s(site.a, since) < 0.3
+    assert site.longest_gap_s(site.a, since) < 0.1 + 0.05
     assert site.adverts(site.b) == []
-    assert state(site.a) == "MASTER"
-    assert state(site.b) == "BACKUP"
-    assert len(site.first.text().splitlines()) < 300
-    assert "Traceback" not in site.first.text() + site.second.text()
+    for host, role in ((site.a, "MASTER"), (site.b, "BACKUP")):
+        shown = holdfast_status(host)["instances"][0]
+        assert shown["state"] == role
+        counted = {name: count for name, count in shown["statistics"].items() if "err" in name or "auth" in name}
+        assert sum(counted.values()) > 5000, counted
+        assert sum(count > 0 for count in shown["statistics"].values()) > 5
+    for daemon, lines in zip((site.first, site.second), before, strict=True):
+        assert len(daemon.text().splitlines()) - lines < 80
+        assert "Traceback" not in daemon.text()
 
 
 def test_scripts_that_hang_and_spew_hold_nothing_up(lab: Lab) -> None:
