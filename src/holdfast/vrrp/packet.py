@@ -17,7 +17,6 @@ from holdfast.vrrp.config import AuthType
 VRRP_PROTOCOL = 112
 ADVERTISEMENT = 1
 AUTH_BYTES = 8
-MAX_INTERVAL_CS = 4095
 _HEAD = struct.Struct("!BBBB")
 _IPV4 = struct.Struct("!BBHHHBBH4s4s")
 

@@ -75,7 +75,6 @@ class ReceiveRules(msgspec.Struct, frozen=True, kw_only=True):
     old_checksum: OldChecksum
     skip_check_adv_addr: bool
     owner_ignores: bool
-    message_bytes: int
 
     @classmethod
     def from_config(cls, config: InstanceConfig) -> "ReceiveRules":
@@ -104,7 +103,6 @@ class ReceiveRules(msgspec.Struct, frozen=True, kw_only=True):
             old_checksum=config.old_checksum,
             skip_check_adv_addr=config.skip_check_adv_addr,
             owner_ignores=config.owner_ignore_adverts and config.priority == 255,
-            message_bytes=message_bytes(config.version, config.family == Family.IPV6, len(addresses)),
         )
 
     def meant_for(self, source: Address, destination: Address) -> bool:
