@@ -144,3 +144,8 @@ def test_rfc3768_6_4_3_addresses_compare_as_unsigned_numbers() -> None:
     assert isinstance(at(10 * S, MASTER, heard(100, parse("128.0.0.1")), V2, standing)[0], Backup)
     standing = Standing(100, parse("9.255.255.255"))
     assert isinstance(at(10 * S, MASTER, heard(100, parse("10.0.0.0")), V2, standing)[0], Backup)
+
+
+def test_rfc3768_6_4_2_the_interval_is_configured_never_learnt() -> None:
+    assert at(10 * S, BACKUP, heard(150, interval_ns=7 * S), V2)[0] == Backup(13_609_375_000, S, PEER, 150)
+    assert at(10 * S, MASTER, heard(150, interval_ns=7 * S), V2)[0] == Backup(13_609_375_000, S, PEER, 150)

@@ -232,6 +232,8 @@ WITH = "192.0.2.12 sends checksums with the pseudo header, we without (v3_checks
 OLD = "192.0.2.12 sends the old unicast VRRPv3 checksum (with 224.0.0.18); accepted"
 BAD = "Invalid VRRPv3 checksum from 192.0.2.12"
 AS_V2 = but(V3, checksum_as_v2=True)
+GROUP_19 = parse("224.0.0.19")
+AT_19 = but(V3, group=GROUP_19)
 ALWAYS, NEVER = but(UNICAST, old_checksum=OldChecksum.ALWAYS), but(UNICAST, old_checksum=OldChecksum.NEVER)
 
 
@@ -243,6 +245,8 @@ ALWAYS, NEVER = but(UNICAST, old_checksum=OldChecksum.ALWAYS), but(UNICAST, old_
         (V3, "4402", GROUP_4, WITHOUT),
         (V3, "bf6d", GROUP_4, BAD),
         (V3, "a167", GROUP_4, BAD),
+        (AT_19, "a165", GROUP_19, ""),
+        (AT_19, "a166", GROUP_19, BAD),  # the old form is for unicast
         (AS_V2, "a166", GROUP_4, WITH),
         (AS_V2, "4402", GROUP_4, ""),
         (AS_V2, "a167", GROUP_4, BAD),
