@@ -177,7 +177,6 @@ class VrrpWorker:
         self._notice_sleep(now)
         if self._auto_priority:
             self._notice_lateness(now)
-        self._look_for_sleep(now)
         watched = self.engine.take_due(now)
         heard = self.adverts.last_heard(watched) if watched else {}
         self.act(self.engine.handle(TimersDue(heard), now), now)
@@ -216,12 +215,8 @@ class VrrpWorker:
         self.loop.wait(None, idle=False)  # an advert that came meanwhile counts
         self._timers(monotonic_ns())
 
-    def _look_for_sleep(self, now: Nanoseconds) -> None:
-        """Tell the machines of a suspension before they act: the monotonic clock, and every timer, stood."""
-        self._notice_sleep(now)
-
     def _heartbeat(self, now: Nanoseconds) -> None:
-        self._look_for_sleep(now)
+        self._notice_sleep(now)
         for (interface, vrid), count in self.adverts.unknown_vrids.items():
             if self.plan.settings.log_unknown_vrids:
                 what = f"VRID {vrid}" if vrid >= 0 else "a packet too short to be an advert"
