@@ -39,6 +39,7 @@ from holdfast.vrrp.messages import (
     Slept,
     Startup,
     StateChanged,
+    TakeOver,
     TimerDue,
     WantAddresses,
     Withdrawn,
@@ -55,6 +56,7 @@ EVENTS: tuple[Event, ...] = (
     Faulted("check failed"),
     FaultCleared("no longer: eth0 is down"),
     GroupOrders(Role.MASTER, "sync group G: all"),
+    TakeOver("switch --here by ann"),
     Withdrawn(Role.STOP, "stopped"),
     Slept(60 * S),
 )
@@ -67,6 +69,10 @@ TABLE: dict[tuple[type[Any], type[Any]], tuple[State, tuple[Effect, ...]]] = {
     (Initialize, Withdrawn): (Left(), (StateChanged(Role.STOP, "stopped"),)),
     (Backup, AdvertReceived): (Backup(11_804_687_500, 500_000_000, PEER, 150), ()),
     (Backup, Faulted): (Fault("check failed"), (StateChanged(Role.FAULT, "check failed"),)),
+    (Backup, TakeOver): (
+        Master(11 * S),
+        (SendAdvert(100), WantAddresses(True), StateChanged(Role.MASTER, "switch --here by ann")),
+    ),
     (Backup, GroupOrders): (
         Master(11 * S),
         (SendAdvert(100), WantAddresses(True), StateChanged(Role.MASTER, "sync group G: all")),

@@ -12,6 +12,8 @@ COMMANDS = {
     "run": ("holdfast.cli.run_help", "be the daemon, in the foreground"),
     "check": ("holdfast.cli.check", "every problem of a configuration: the place, the cure, what happens meanwhile"),
     "status": ("holdfast.cli.status", "who is master here, why, since when, and what is wrong"),
+    "switch": ("holdfast.cli.switch", "hand the addresses over, without a gap, and hold it"),
+    "release": ("holdfast.cli.release", "end a hand-over: the election is free again"),
 }
 """Each command's module, which holds `command`, and its line in the help: a new command is one line here."""
 

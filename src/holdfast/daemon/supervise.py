@@ -19,6 +19,7 @@ from holdfast.base.problem import Grade
 from holdfast.base.time import SECOND, Nanoseconds, span_text
 from holdfast.control.messages import Request
 from holdfast.control.server import ControlServer, Reply
+from holdfast.daemon import command_switch
 from holdfast.daemon.building import Build, Built
 from holdfast.daemon.listeners import Listeners
 from holdfast.daemon.options import Options
@@ -83,6 +84,7 @@ class Supervisor:
         self.commands: dict[str, Callable[[Request, Reply], None]] = {
             "status": self._status,
             "reload": self._reload_asked,
+            **command_switch.commands(self),
         }
         self._signal_reader = self._take_signals()
 
@@ -351,12 +353,16 @@ class Supervisor:
 
     def ask(self, answer: Callable[[bytes | None], None], clear: bool = False) -> None:
         """Ask the worker for its view; `answer` gets the JSON, or None when there is no worker."""
+        self.ask_with(lambda number: Ask(number, clear), answer)
+
+    def ask_with(self, message: Callable[[int], Any], answer: Callable[[bytes | None], None]) -> None:
+        """Send the worker a message that it answers under the number given; `answer` gets that, or None."""
         if self.worker is None or not self.worker.ready:
             answer(None)
             return
         self._ask_number += 1
         self._asks[self._ask_number] = ([], answer)
-        self.worker.channel.send(Ask(self._ask_number, clear))
+        self.worker.channel.send(message(self._ask_number))
 
     def _answered(self, reply: WorkerReply) -> None:
         pieces, answer = self._asks[reply.ask]

@@ -48,6 +48,18 @@ class Reload(msgspec.Struct, frozen=True, tag=True):
     size: int
 
 
+class Switch(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Hand an instance over (or release it); answered by Reply number `ask` with a JSON document."""
+
+    ask: int
+    instance: str
+    direction: str  # here, away or release
+    by: str
+    for_ns: int | None = None
+    force: bool = False
+    dry_run: bool = False
+
+
 class Stop(msgspec.Struct, frozen=True, tag=True):
     """Leave cleanly; with `keep_addresses` the addresses stay (`-V`)."""
 
@@ -55,7 +67,7 @@ class Stop(msgspec.Struct, frozen=True, tag=True):
 
 
 ToSupervisor = AnyNotice | Ready | Reply
-ToWorker = ScriptFinished | Ask | Reload | Stop
+ToWorker = ScriptFinished | Ask | Reload | Stop | Switch
 
 
 class Channel:

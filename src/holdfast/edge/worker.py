@@ -16,12 +16,13 @@ from holdfast.base.time import MICROSECOND, MILLISECOND, SECOND, Nanoseconds, sp
 from holdfast.config.plan import VrrpPlan
 from holdfast.edge.addresses import Addresses
 from holdfast.edge.adverts import Adverts
-from holdfast.edge.channel import Ask, Channel, Ready, Reload, Reply, Stop
+from holdfast.edge.channel import Ask, Channel, Ready, Reload, Reply, Stop, Switch
 from holdfast.edge.clock import asleep_ns, monotonic_ns, wall_text
 from holdfast.edge.interfaces import Interfaces
 from holdfast.edge.loop import Loop
 from holdfast.edge.neighbours import Neighbours
 from holdfast.edge.no_accept import NoAccept
+from holdfast.engine import holds
 from holdfast.engine.engine import Engine
 from holdfast.engine.messages import (
     AddressesApplied,
@@ -403,9 +404,35 @@ class VrrpWorker:
             self._background.append(self._answer(message))
         elif isinstance(message, Reload) and fd is not None:
             self._background.append(self._reload(message.size, fd))
+        elif isinstance(message, Switch):
+            self._switch(message, now)
         elif isinstance(message, Stop):
             self.keep_addresses = message.keep_addresses
             self.leave("the daemon stops")
+
+    def _switch(self, asked: Switch, now: Nanoseconds) -> None:
+        """A planned hand-over: looked at first, carried out unless it is only a rehearsal, and answered."""
+        self._bring_up_to_date()
+        answer = holds.command(
+            self.engine,
+            asked.instance,
+            asked.direction,
+            by=asked.by,
+            for_ns=asked.for_ns,
+            force=asked.force,
+            dry_run=asked.dry_run,
+            now=now,
+        )
+        self.act(self.engine.take(), now)
+        self.channel.put(Reply(asked.ask, msgspec.json.encode(answer), True))
+
+    def _bring_up_to_date(self) -> None:
+        """Let the engine know when every watched master was last heard."""
+        for slot in self.engine.slots.values():
+            if slot.watched:
+                at, count = self.adverts.heard(slot.number)
+                if count:
+                    self.handle(RoutineHeard(slot.number, at, count), monotonic_ns())
 
     def leave(self, why: str) -> None:
         """Resign, take the addresses off, and end."""

@@ -14,10 +14,9 @@ from typing import Any
 
 import msgspec
 
-from holdfast.base.address import Address
 from holdfast.base.time import MILLISECOND, Nanoseconds, span_text
 from holdfast.config.plan import VrrpPlan
-from holdfast.engine import lines, scripts
+from holdfast.engine import holds, lines, scripts
 from holdfast.engine.beats import Beats
 from holdfast.engine.faults import depends_on, expect_interfaces, own_faults, primary_address
 from holdfast.engine.groups import Groups
@@ -39,8 +38,6 @@ from holdfast.engine.messages import (
     LogLine,
     LowerPriorityNotice,
     Notice,
-    PriorityNotice,
-    Readvertise,
     RoutineHeard,
     ScriptFinished,
     SendBeat,
@@ -54,6 +51,7 @@ from holdfast.engine.messages import (
     Watch,
 )
 from holdfast.engine.slot import ScriptSlot, Slot
+from holdfast.engine.standing import restand
 from holdfast.engine.timers import Timed, Timers, earlier
 from holdfast.track import machine as script_machine
 from holdfast.track.config import ScriptConfig
@@ -193,7 +191,7 @@ class Engine:
             stand_in = Slot(0, slot.config, at)
             stand_in.state = heard_again(slot.config, slot.standing, first[1].state, at - slot.down_ns)
             stand_in.standing = slot.standing
-            self._step(stand_in, TimerDue(), at)
+            self.step(stand_in, TimerDue(), at)
             self.beats.leave(0)
             self._effects = []
 
@@ -216,7 +214,13 @@ class Engine:
             due_at = slot.announcements.due_at()
             if due_at is not None and (at is None or due_at < at):
                 at = due_at
+        if slot.held is not None:
+            at = earlier(at, slot.held.due_at())
         return at
+
+    def rearm(self, slot: Slot) -> None:
+        """What the slot waits for has changed."""
+        self._timers.set(slot, self._slot_deadline(slot))
 
     def _timers_due(self, event: TimersDue, now: Nanoseconds) -> None:
         beats = self.beats.due(now)
@@ -227,7 +231,7 @@ class Engine:
                 for number in list(beat.slots):
                     slot = self.slots[number]
                     slot.state = Master(beat.next_at)
-                    self._step(slot, TimerDue(), now)
+                    self.step(slot, TimerDue(), now)
         if beats:
             self.beats.advance(beats, now)
         due, self._due = self._due, []
@@ -240,7 +244,8 @@ class Engine:
 
     def _slot_due(self, slot: Slot, heard_at: Nanoseconds, now: Nanoseconds) -> None:
         state = slot.state
-        if heard_at > slot.heard_after and isinstance(state, Backup) and not (state.wants_master or state.listening):
+        routine = heard_at > slot.heard_after and slot.held is None
+        if routine and isinstance(state, Backup) and not (state.wants_master or state.listening):
             at = heard_at + slot.down_ns  # nothing but routine: the state is brought up to date when it is needed
             if at > now:
                 self._timers.set(slot, at)
@@ -251,9 +256,11 @@ class Engine:
         state = slot.state
         if isinstance(state, Backup):
             if now >= state.master_down_at:
-                self._step(slot, TimerDue(), now)
+                self.step(slot, TimerDue(), now)
         elif isinstance(state, Initialize):
             self.reconsider(slot, now)
+        if slot.held is not None:
+            holds.due(self, slot, now)
         if slot.announcements is not announce.QUIET:
             slot.announcements, rounds = announce.due(slot.config.announce, slot.announcements, now)
             if rounds:
@@ -271,7 +278,8 @@ class Engine:
 
     # ---- stepping one router ----------------------------------------------------------------------------------------
 
-    def _step(self, slot: Slot, event: Event, now: Nanoseconds) -> None:
+    def step(self, slot: Slot, event: Event, now: Nanoseconds) -> None:
+        """Give one router an event; what it asks for is gathered."""
         before = slot.state
         if isinstance(before, Master):
             adver_at = self.beats.adver_at(slot.number)
@@ -371,7 +379,7 @@ class Engine:
         if isinstance(slot.state, Backup) and event.priority == RESIGN:
             self.tell(lines.resigned(slot, event.source))
         slot.heard_after = now
-        self._step(slot, received, now)
+        self.step(slot, received, now)
         if is_routine(slot.config, slot.standing, slot.state, received):
             slot.watched = True
             if isinstance(slot.state, Backup):
@@ -413,7 +421,7 @@ class Engine:
 
     def reconsider(self, slot: Slot, now: Nanoseconds) -> None:
         """Derive priority, source and faults of a slot afresh, and step its machine where they changed."""
-        self._set_standing(slot, now)
+        restand(self, slot)
         own = own_faults(slot.config, slot.refused, slot.standing.primary, self.interfaces, self.verdicts)
         undecided = undecided_trackers(slot.config.trackers, self.verdicts)
         slot.faults = own
@@ -423,51 +431,30 @@ class Engine:
             return
         if isinstance(state, Initialize):
             if faults and (own or not undecided):
-                self._step(slot, Faulted(faults[0]), now)
+                self.step(slot, Faulted(faults[0]), now)
             elif undecided or self.groups.undecided(slot, self.verdicts) or now < max(slot.start_at, self.hold_until):
                 waiting = f"waiting for the first result of {', '.join(undecided)}" if undecided else "start delay"
                 slot.cause = waiting
                 if not undecided:
                     self.set_timer(slot, max(slot.start_at, self.hold_until))
             else:
-                self._step(slot, Startup(), now)
+                self.step(slot, Startup(), now)
         elif faults and not isinstance(state, Fault):
-            self._step(slot, Faulted(faults[0]), now)
+            self.step(slot, Faulted(faults[0]), now)
         elif not faults and isinstance(state, Fault) and not (undecided or self.groups.undecided(slot, self.verdicts)):
-            self._step(slot, FaultCleared(f"no longer: {state.cause}"), now)
+            self.step(slot, FaultCleared(f"no longer: {state.cause}"), now)
         elif isinstance(state, Fault) and faults and state.cause not in faults:
-            self._step(slot, Faulted(faults[0]), now)
+            self.step(slot, Faulted(faults[0]), now)
             slot.cause = faults[0]
         if slot.group is not None:
             self._touched.add(slot.group)
-
-    def _set_standing(self, slot: Slot, now: Nanoseconds) -> None:
-        config = slot.config
-        was = slot.standing
-        priority = effective_priority(config, self.verdicts)
-        primary = primary_address(config, self.interfaces)
-        if priority == was.priority and primary == was.primary:
-            return
-        slot.standing = Standing(priority, primary, was.may_lead)
-        self._effects.append(Readvertise(slot.number))
-        if priority != was.priority and not isinstance(slot.state, Initialize):
-            self.tell(lines.priority_changed(slot, was.priority))
-            if config.notify_priority_changes and slot.role in (Role.MASTER, Role.BACKUP):
-                self.tell(PriorityNotice(config.name, slot.role.name, priority))
-        state = slot.state
-        if slot.watched and isinstance(state, Backup):
-            same = AdvertReceived(state.master_priority, state.master or Address(b""), state.master_adver_interval_ns)
-            slot.down_ns = master_down_interval(config, priority, state.master_adver_interval_ns)
-            if not is_routine(config, slot.standing, state, same):
-                slot.watched = False
-                self._effects.append(Unwatch(slot.number))
 
     def _addresses_applied(self, event: AddressesApplied, now: Nanoseconds) -> None:
         ready = AddressesReady()
         for number in event.slots:
             slot = self.slots.get(number)
             if slot is not None and slot.role is Role.MASTER:
-                self._step(slot, ready, now)
+                self.step(slot, ready, now)
 
     def _addresses_refused(self, event: AddressesRefused, now: Nanoseconds) -> None:
         slot = self.slots.get(event.slot)
@@ -539,7 +526,7 @@ class Engine:
             if in_fault != must or isinstance(slot.state, Initialize):
                 self.reconsider(slot, now)
         for slot, order in self.groups.orders(name):
-            self._step(slot, order, now)
+            self.step(slot, order, now)
         if [slot.state for slot in self.groups.members[name]] == before:
             self._touched.discard(name)
             role = self.groups.role_changed(name)
@@ -562,7 +549,7 @@ class Engine:
 
     def drop_slot(self, slot: Slot, role: Role, cause: str, now: Nanoseconds) -> None:
         """Withdraw an instance (role STOP or DELETED) and forget it."""
-        self._step(slot, Withdrawn(role, cause), now)
+        self.step(slot, Withdrawn(role, cause), now)
         del self.slots[slot.number]
         slot.timer_at = None
         self._effects += (Unwatch(slot.number), Dismiss(slot.number))
@@ -587,13 +574,13 @@ class Engine:
     def _asleep(self, event: Asleep, now: Nanoseconds) -> None:
         self.tell(LogLine(Level.WARNING, f"This machine was suspended for {span_text(event.span_ns)}; listening first"))
         for slot in list(self.slots.values()):
-            self._step(slot, Slept(event.span_ns), now)
+            self.step(slot, Slept(event.span_ns), now)
 
     def _stop_asked(self, event: StopAsked, now: Nanoseconds) -> None:
         self.leaving = True
         for slot in list(self.slots.values()):
             if not isinstance(slot.state, Left):
-                self._step(slot, Withdrawn(Role.STOP, event.cause), now)
+                self.step(slot, Withdrawn(Role.STOP, event.cause), now)
         for name in self.groups.configs:
             self.groups.roles[name] = Role.STOP
             self.tell(StateNotice(kind="GROUP", name=name, state="STOP", priority=0, cause=event.cause))

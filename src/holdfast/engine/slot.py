@@ -1,5 +1,7 @@
 """One instance as the engine runs it: the only mutable thing in the house, owned by the engine alone."""
 
+import msgspec
+
 from holdfast.base.time import Nanoseconds
 from holdfast.track.config import ScriptConfig
 from holdfast.track.machine import ScriptState
@@ -7,6 +9,20 @@ from holdfast.vrrp.announce import QUIET, Announcements
 from holdfast.vrrp.config import InstanceConfig
 from holdfast.vrrp.machine import Initialize, Standing, State
 from holdfast.vrrp.messages import Role
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A hand-over that holds: its priority replaces the effective one. `by` is who asked for it."""
+
+    here: bool
+    priority: int
+    by: str
+    until: Nanoseconds | None = None  # the end of `--for`
+    give_up_at: Nanoseconds | None = None  # by when somebody must have taken over
+
+    def due_at(self) -> Nanoseconds | None:
+        """The next moment that ends something."""
+        return min((at for at in (self.until, self.give_up_at) if at is not None), default=None)
 
 
 class Slot:
@@ -21,6 +37,7 @@ class Slot:
         "faults",
         "group",
         "heard_after",
+        "held",
         "number",
         "refused",
         "role",
@@ -42,6 +59,7 @@ class Slot:
         self.timer_at: Nanoseconds | None = None  # what stands for it in the heap
         self.start_at: Nanoseconds = now
         self.watched = False
+        self.held: Held | None = None
         self.down_ns: Nanoseconds = 0  # while watched: how long after the last advert the master counts as down
         self.heard_after: Nanoseconds = 0  # routine adverts heard before this were overtaken by an event
         self.group: str | None = None

@@ -12,7 +12,7 @@ from holdfast.track.view import TrackerView
 from holdfast.vrrp.config import Family, VirtualAddress
 from holdfast.vrrp.machine import Backup, Initialize
 from holdfast.vrrp.messages import Role
-from holdfast.vrrp.view import GroupView, InstanceView, MasterView
+from holdfast.vrrp.view import GroupView, HeldView, InstanceView, MasterView
 
 WallText = Callable[[Nanoseconds], str]
 """Turns a point of the monotonic clock into ISO 8601."""
@@ -48,6 +48,14 @@ def waits_for(slot: Slot, now: Nanoseconds) -> str:
     return "returns when its faults are gone" if slot.role is Role.FAULT else ""
 
 
+def held_view(slot: Slot, wall: WallText) -> HeldView | None:
+    """The hold of a slot, if it is held."""
+    if slot.held is None:
+        return None
+    until = None if slot.held.until is None else wall(slot.held.until)
+    return HeldView(until, f"switch --{'here' if slot.held.here else 'away'} by {slot.held.by}")
+
+
 def instance_view(
     engine: Engine, slot: Slot, heard: tuple[Nanoseconds, int] | None, wall: WallText, now: Nanoseconds
 ) -> InstanceView:
@@ -79,7 +87,7 @@ def instance_view(
         cause=slot.cause,
         next=waits_for(slot, now),
         faults=list(slot.faults) or ([slot.cause] if slot.role is Role.FAULT else []),
-        held=None,
+        held=held_view(slot, wall),
         sync_group=slot.group,
         statistics=statistics(engine, slot, heard),
     )

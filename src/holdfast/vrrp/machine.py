@@ -51,6 +51,7 @@ from holdfast.vrrp.messages import (
     Slept,
     Startup,
     StateChanged,
+    TakeOver,
     TimerDue,
     WantAddresses,
     Withdrawn,
@@ -299,6 +300,10 @@ def _backup_orders(config: InstanceConfig, standing: Standing, state: State, eve
     return state, NOTHING
 
 
+def _backup_takes_over(config: InstanceConfig, standing: Standing, state: State, event: Any, now: Nanoseconds) -> Step:
+    return become_master(config, standing, now, event.cause)
+
+
 # ---- MASTER ---------------------------------------------------------------------------------------------------------
 
 
@@ -405,6 +410,7 @@ ROWS: dict[tuple[type[Any], type[Any]], Row] = {
     (Initialize, Faulted): _backup_to_fault,
     (Initialize, FaultCleared): _nothing,
     (Initialize, GroupOrders): _nothing,
+    (Initialize, TakeOver): _nothing,
     (Initialize, Withdrawn): _leave,
     (Initialize, Slept): _nothing,
     (Backup, Startup): _nothing,
@@ -414,6 +420,7 @@ ROWS: dict[tuple[type[Any], type[Any]], Row] = {
     (Backup, Faulted): _backup_to_fault,
     (Backup, FaultCleared): _nothing,
     (Backup, GroupOrders): _backup_orders,
+    (Backup, TakeOver): _backup_takes_over,
     (Backup, Withdrawn): _leave,
     (Backup, Slept): _backup_slept,
     (Master, Startup): _nothing,
@@ -423,6 +430,7 @@ ROWS: dict[tuple[type[Any], type[Any]], Row] = {
     (Master, Faulted): _master_to_fault,
     (Master, FaultCleared): _nothing,
     (Master, GroupOrders): _master_orders,
+    (Master, TakeOver): _nothing,
     (Master, Withdrawn): _master_leaves,
     (Master, Slept): _master_slept,
     (Fault, Startup): _nothing,
@@ -432,6 +440,7 @@ ROWS: dict[tuple[type[Any], type[Any]], Row] = {
     (Fault, Faulted): _new_cause,
     (Fault, FaultCleared): _startup,
     (Fault, GroupOrders): _nothing,
+    (Fault, TakeOver): _nothing,
     (Fault, Withdrawn): _leave,
     (Fault, Slept): _nothing,
     (Left, Startup): _nothing,
@@ -441,6 +450,7 @@ ROWS: dict[tuple[type[Any], type[Any]], Row] = {
     (Left, Faulted): _nothing,
     (Left, FaultCleared): _nothing,
     (Left, GroupOrders): _nothing,
+    (Left, TakeOver): _nothing,
     (Left, Withdrawn): _nothing,
     (Left, Slept): _nothing,
 }

@@ -74,6 +74,12 @@ class GroupOrders(Event, frozen=True):
     cause: str
 
 
+class TakeOver(Event, frozen=True):
+    """An operator hands the addresses to this router: its standing outranks the master it hears."""
+
+    cause: str
+
+
 class Withdrawn(Event, frozen=True):
     """The router ends: the daemon stops (STOP) or a reload removed the instance (DELETED)."""
 

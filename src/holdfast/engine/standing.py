@@ -1,0 +1,37 @@
+"""A slot's standing, derived afresh: priority from trackers or a hold, source from the interface."""
+
+from typing import TYPE_CHECKING
+
+from holdfast.base.address import Address
+from holdfast.engine import lines
+from holdfast.engine.faults import primary_address
+from holdfast.engine.messages import PriorityNotice, Readvertise, Unwatch
+from holdfast.engine.slot import Slot
+from holdfast.vrrp.machine import Backup, Initialize, Standing, is_routine, master_down_interval
+from holdfast.vrrp.messages import AdvertReceived, Role
+from holdfast.vrrp.priority import effective_priority
+
+if TYPE_CHECKING:
+    from holdfast.engine.engine import Engine
+
+
+def restand(engine: "Engine", slot: Slot) -> None:
+    """Bring a slot's standing up to date, and with it its packets and what is routine for it."""
+    config, was = slot.config, slot.standing
+    priority = slot.held.priority if slot.held is not None else effective_priority(config, engine.verdicts)
+    primary = primary_address(config, engine.interfaces)
+    if priority == was.priority and primary == was.primary:
+        return
+    slot.standing = Standing(priority, primary, was.may_lead)
+    engine.emit(Readvertise(slot.number))
+    if priority != was.priority and not isinstance(slot.state, Initialize):
+        engine.tell(lines.priority_changed(slot, was.priority))
+        if config.notify_priority_changes and slot.role in (Role.MASTER, Role.BACKUP):
+            engine.tell(PriorityNotice(config.name, slot.role.name, priority))
+    state = slot.state
+    if slot.watched and isinstance(state, Backup):
+        same = AdvertReceived(state.master_priority, state.master or Address(b""), state.master_adver_interval_ns)
+        slot.down_ns = master_down_interval(config, priority, state.master_adver_interval_ns)
+        if not is_routine(config, slot.standing, state, same):
+            slot.watched = False
+            engine.emit(Unwatch(slot.number))
