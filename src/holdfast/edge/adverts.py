@@ -180,7 +180,7 @@ class Adverts:
             if outgoing is None:
                 continue
             batch = outgoing.batch
-            if priority != outgoing.priority:
+            if priority == RESIGN:  # any other is the router's priority, of which the newest is the one to tell
                 batch = SendBatch(batch.fd, outgoing.resign)
             slots, batches = by_socket.setdefault(batch.fd, ([], []))
             slots.append(slot)
