@@ -74,6 +74,29 @@ def test_signals_faster_than_they_can_be_read_are_all_obeyed(lab: Lab) -> None:
     assert site.longest_gap_s(site.a, since) < 0.1 + 0.01 + SCHEDULING_S
 
 
+def test_a_file_that_is_just_being_written_is_waited_for(lab: Lab) -> None:
+    site = Site(lab)
+    (site.a.directory / "keepalived.conf").write_text("")
+    site.first.signal(signal.SIGHUP)
+    wait_until(lambda: "Reloading" in site.first.text(), 3, "the empty file is read")
+    site.a.write("keepalived.conf", site.text(site.a, 160))
+    wait_until(lambda: site.adverts(site.a)[-1].priority == 160, 3, "what was written is loaded")
+    assert "refused" not in site.first.text()
+    assert site.adverts(site.b) == []
+
+
+def test_a_master_whose_priority_changes_says_so_and_goes_on(lab: Lab) -> None:
+    site = Site(lab)
+    since = time.time_ns()
+    site.goes_on(site.a, 1)
+    for priority in (160, 120, 200):
+        site.reload(site.a, site.text(site.a, priority))
+        site.goes_on(site.a, 2)
+    assert [p for p, _ in itertools.groupby(a.priority for a in site.adverts(site.a, since))] == [150, 160, 120, 200]
+    assert site.longest_gap_s(site.a, since) < 0.11 + SCHEDULING_S
+    assert site.adverts(site.b) == []
+
+
 def test_a_backup_that_changes_again_and_again_stays_a_backup(lab: Lab) -> None:
     site = Site(lab)
     for number in range(20):

@@ -2,17 +2,19 @@
 
 import errno
 import gc
+import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from holdfast.base.address import parse
 from holdfast.base.time import MILLISECOND, SECOND
 from holdfast.config.plan import VrrpPlan
-from holdfast.edge.channel import Channel, Stop, ToSupervisor, ToWorker
+from holdfast.edge.channel import Channel, Reload, Stop, ToSupervisor, ToWorker
 from holdfast.edge.clock import asleep_ns
 from holdfast.edge.loop import Loop
 from holdfast.edge.worker import VrrpWorker
@@ -20,24 +22,26 @@ from holdfast.engine.messages import LogLine, StateNotice
 from holdfast.kernel.ports import Overrun
 from holdfast.lab.hosts import Host, Lab, wait_until
 from holdfast.vrrp.config import Family, InstanceConfig, VirtualAddress
+from holdfast.vrrp.machine import Backup
 
 VIP = "192.0.2.100"
-PLAN = VrrpPlan(
-    instances=(
-        InstanceConfig(
-            name="web", vrid=51, interface="eth0", family=Family.IPV4, version=3, priority=150,
-            adver_interval_ns=50 * MILLISECOND, group=parse("224.0.0.18"),
-            addresses=(VirtualAddress(address=parse(VIP), prefix_length=24),),
-        ),
-    )
-)  # fmt: skip
+
+
+def plan(priority: int, notify_priority_changes: bool = False) -> VrrpPlan:
+    instance = InstanceConfig(
+        name="web", vrid=51, interface="eth0", family=Family.IPV4, version=3, priority=priority,
+        adver_interval_ns=50 * MILLISECOND, group=parse("224.0.0.18"),
+        addresses=(VirtualAddress(address=parse(VIP), prefix_length=24),),
+        notify_priority_changes=notify_priority_changes,
+    )  # fmt: skip
+    return VrrpPlan(instances=(instance,))
 
 
 class Running:
     """A worker in a thread of its own, in a host's network, and what it told."""
 
-    def __init__(self, host: Host) -> None:
-        self.host = host
+    def __init__(self, host: Host, priority: int = 150) -> None:
+        self.host, self.priority = host, priority
         self.told: list[object] = []
         self.worker: VrrpWorker | None = None
         mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -51,7 +55,7 @@ class Running:
         with self.host.inside():
             loop = Loop()
             channel = Channel(self._its, ToWorker, loop, lambda *said: self.at_work.on_message(*said), lambda: None)
-            self.worker = VrrpWorker(PLAN, loop, channel, None)
+            self.worker = VrrpWorker(plan(self.priority), loop, channel, None)
             self.worker.start()
         self.worker.run()
         self.worker.close()
@@ -76,6 +80,13 @@ class Running:
     def text(self) -> str:
         lines = [t.text for t in self.told if isinstance(t, LogLine)]
         return "\n".join(lines + [f"{t.name} is {t.state}: {t.cause}" for t in self.told if isinstance(t, StateNotice)])
+
+    def reload(self, wanted: VrrpPlan) -> None:
+        octets = msgspec.msgpack.encode(wanted)
+        fd = os.memfd_create("plan")
+        os.write(fd, octets)
+        self._channel.send(Reload(len(octets)), fd)
+        self.until("Reloaded: ")
 
     def end(self) -> None:
         self._channel.send(Stop())
@@ -146,3 +157,19 @@ def test_a_master_that_slept_listens_before_it_speaks(running: Running, monkeypa
     spoke = [advert.time_ns for advert in capture.adverts() if advert.time_ns > woken]
     capture.close()
     assert (spoke[0] - woken) / 1e9 > 0.05  # an interval of listening, at least, before the first word
+
+
+def test_a_reload_does_not_forget_when_the_master_was_last_heard(running: Running) -> None:
+    follower = Running(running.host.lab.host("b"), priority=100)
+    try:
+        wait_until(lambda: follower.worker is not None and 1 in follower.worker.engine.slots, 5, "b has begun")
+        slot = follower.at_work.engine.slots[1]
+        wait_until(lambda: slot.watched and follower.at_work.adverts.heard_since(1)[1] > 10, 5, "routine is absorbed")
+        follower.reload(plan(100, notify_priority_changes=True))
+        assert isinstance(slot.state, Backup)
+        assert slot.state.master_down_at > time.monotonic_ns()  # and not as of when the routine began
+        assert slot.config.notify_priority_changes
+        running.until("web is MASTER")
+        assert "was not running" not in follower.text()
+    finally:
+        follower.end()
