@@ -92,7 +92,7 @@ def test_frames_cross_the_cable_and_the_neighbour_learns(pair: tuple[Namespace, 
 
 
 def test_an_interface_that_never_was_is_named(alone: Namespace) -> None:
-    with pytest.raises(KernelRefused, match="bind a packet socket on interface 4242.*the interface is gone"):
+    with pytest.raises(KernelRefused, match=r"bind a packet socket on interface 4242.*the interface is gone"):
         PacketSender(4242)
 
 

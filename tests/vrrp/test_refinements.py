@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from holdfast.base.address import parse
-from holdfast.vrrp.config import AnnounceConfig, InstanceConfig
+from holdfast.vrrp.config import AnnounceConfig, InstanceConfig, UnicastPeer
 from holdfast.vrrp.machine import (
     Backup,
     Fault,
@@ -313,3 +313,22 @@ def test_two_routers_have_one_master_at_the_end() -> None:
     after_one, _ = step(V3, first, one, heard(100, PEER), 9_500_000_000)
     assert (after_one, after_two) == (Backup(13_109_375_000, S, PEER, 100), Master(10_500_000_000))
     assert at(60 * S, Left(), heard(100, parse("192.0.2.99"))) == (Left(), ())
+
+
+ONE_PEER = (UnicastPeer(address=PEER),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "down_at"),
+    [
+        ({"group": None, "unicast_peers": ONE_PEER}, 10 * S),  # nobody to race with
+        ({"group": None, "unicast_peers": ONE_PEER, "resign_skew": True}, 10_609_375_000),
+        ({"group": None, "unicast_peers": ONE_PEER, "strict": True}, 10_609_375_000),
+        ({"group": None, "unicast_peers": ONE_PEER * 2}, 10_609_375_000),
+        ({}, 10_609_375_000),
+    ],
+)
+def test_with_one_peer_alone_a_resigned_master_is_succeeded_at_once(changes: dict[str, Any], down_at: int) -> None:
+    state, effects = at(10 * S, Backup(13 * S, S, PEER, 150), heard(0), but(V3, **changes))
+    assert state == Backup(down_at, S, PEER, 150)
+    assert effects == ()

@@ -281,6 +281,7 @@ class InstanceBuilder:
             preempt=preempt,
             preempt_delay_ns=preempt_delay,
             start_delay_ns=get(settings, "start_delay", 0),
+            resign_skew=get(settings, "resign_skew", False),
             down_timer_adverts=3 if strict else get(settings, "down_timer_adverts", defaults.down_timer_adverts),
             lower_prio_no_advert=strict or get(settings, "lower_prio_no_advert", defaults.lower_prio_no_advert),
             higher_prio_send_advert=not strict

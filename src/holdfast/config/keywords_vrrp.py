@@ -117,6 +117,8 @@ INSTANCE = block(
       optional=True)),
     k("thread_timer_expired", "off; bare: 254", "step back when our own timer ran too late", uint(1, 254,
       optional=True), deprecated="timer_expired_backup"),
+    k("resign_skew", "off", "wait the skew after a priority 0 even where one peer alone could race us", BOOL_OPT,
+      ours=True),
     k("lower_prio_no_advert", "global", "do not answer a lower rival", BOOL_OPT),
     k("higher_prio_send_advert", "global", "one more advert before giving way", BOOL_OPT),
     k("owner_ignore_adverts", "global", "an address owner ignores adverts", BOOL_OPT),

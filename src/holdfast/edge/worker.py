@@ -56,6 +56,7 @@ from holdfast.engine.view import NodeView, node_view
 from holdfast.kernel import process
 from holdfast.kernel.errors import KernelRefused
 from holdfast.kernel.netlink import MonitorSocket, NetlinkSocket
+from holdfast.kernel.sysctl import Sysctls
 from holdfast.vrrp.config import AnnounceConfig, Family, InstanceConfig
 from holdfast.vrrp.machine import Left
 from holdfast.vrrp.messages import Level
@@ -103,6 +104,7 @@ class VrrpWorker:
         self.adverts = Adverts(loop.watch, loop.unwatch, self.handle)
         self.engine = Engine(plan, monotonic_ns(), boot_age())
         self._asleep_ns = asleep_ns()
+        self._sysctls = Sysctls()
         self._retry: dict[int, Nanoseconds] = {}
         self._background: list[Iterator[None]] = []
         self._rt_priority = plan.settings.scheduling.rt_priority
@@ -327,6 +329,8 @@ class VrrpWorker:
                 rules = ReceiveRules.from_config(config)
                 self.adverts.configure(slot.number, config, index, rules, self._receive_buffer(config))
                 self.neighbours.prepare(slot.number)
+                if config.promote_secondaries and index:
+                    self._sysctls.set(f"net/ipv4/conf/{config.interface}/promote_secondaries", "1")
             self.adverts.ready(slot.number, config, slot.standing, index)
         except KernelRefused as refused:
             self.handle(AddressesRefused(slot.number, str(refused), True), monotonic_ns())
@@ -483,6 +487,7 @@ class VrrpWorker:
 
     def close(self) -> None:
         """Give every descriptor back."""
+        self._sysctls.restore()
         self.no_accept.close()
         self.adverts.close()
         self.neighbours.close()

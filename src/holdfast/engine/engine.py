@@ -141,7 +141,7 @@ class Engine:
         self._handlers[event.__class__](event, now)
         if self._touched:
             self.settle(now)
-        return self._effects
+        return self.take()
 
     def begin(self, interfaces: Iterable[Interface], now: Nanoseconds) -> list[EngineEffect]:
         """Take in the interfaces as they are and start every instance and script of the plan."""
@@ -158,7 +158,7 @@ class Engine:
             self.reconsider(slot, now)
         if self._touched:
             self.settle(now)
-        return self._effects
+        return self.take()
 
     def take(self) -> list[EngineEffect]:
         """The effects gathered by calls other than handle (a reload)."""

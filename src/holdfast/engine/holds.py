@@ -69,14 +69,19 @@ def patience(slot: Slot) -> Nanoseconds:
 
 
 def raised_priority(slot: Slot) -> int:
-    """The priority with which a slot would outrank the master it hears; 0 when none would."""
+    """The priority with which a slot would outrank the master it hears; 0 when none would.
+
+    While nobody is heard the highest: a master may be there that we have not heard yet.
+    """
     state = slot.state
-    heard = state.master_priority if isinstance(state, Backup) else 0
+    if not isinstance(state, Backup) or state.master is None:
+        return HIGHEST
+    heard = state.master_priority
     if heard >= OWNER:
         return 0
     if heard == HIGHEST:
-        higher = isinstance(state, Backup) and state.master is not None and slot.standing.primary is not None
-        return HIGHEST if higher and slot.standing.primary > state.master else 0  # type: ignore[operator,union-attr]
+        primary = slot.standing.primary
+        return HIGHEST if primary is not None and primary > state.master else 0
     return min(max(heard + 1, slot.standing.priority), HIGHEST)
 
 

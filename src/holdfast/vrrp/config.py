@@ -135,6 +135,7 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True):
     preempt: bool = True
     preempt_delay_ns: Nanoseconds = 0
     start_delay_ns: Nanoseconds = 0
+    resign_skew: bool = False  # wait the skew after a priority 0 even where only one peer could race us
     down_timer_adverts: int = 3
     lower_prio_no_advert: bool = False
     higher_prio_send_advert: bool = False
@@ -157,6 +158,11 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True):
     def unicast(self) -> bool:
         """Whether adverts go to named peers, not to the group."""
         return self.group is None
+
+    @property
+    def succeeds_at_once(self) -> bool:
+        """Whether a resigned master is succeeded without Skew_Time: with one peer there is nobody to race with."""
+        return self.group is None and len(self.unicast_peers) == 1 and not self.strict and not self.resign_skew
 
     @property
     def key(self) -> str:

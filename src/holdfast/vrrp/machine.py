@@ -232,7 +232,8 @@ def _master_leaves(config: InstanceConfig, standing: Standing, state: State, eve
 def _backup_advert(config: InstanceConfig, standing: Standing, state: Any, event: Any, now: Nanoseconds) -> Step:
     if event.priority == RESIGN:  # RFC 9568 §6.4.2: wait only the skew, so that the best backup moves first
         skew = skew_time(config, standing.priority, state.master_adver_interval_ns)
-        return msgspec.structs.replace(state, master_down_at=now + skew, listening=False), NOTHING
+        wait = 0 if config.succeeds_at_once else skew
+        return msgspec.structs.replace(state, master_down_at=now + wait, listening=False), NOTHING
     if event.priority >= standing.priority or not config.preempt:
         return _accept(config, standing, state, event, now, None), NOTHING
     if config.preempt_delay_ns:
