@@ -11,8 +11,11 @@ from holdfast.lab.daemons import source_environment, start_holdfast
 from holdfast.lab.hosts import Host, Lab, Spawned, descendants, wait_until
 from tests.daemon.two_hosts import BOOT_S, CONFIGURATION, VIP, Site, state, teller, worker_of, written_state
 
-SCHEDULING_S = 0.05
+SCHEDULING_S = 0.1
 """What a busy machine may add to any of the daemon's own times."""
+
+OVERLAP_S = 0.05
+"""How long both hosts may hold the address when the better one returns: the other yields on hearing its first advert."""
 
 
 def notify(host: Host) -> str:
@@ -38,11 +41,11 @@ def test_a_killed_worker_s_addresses_are_released_at_once_and_never_owned_twice(
     site.until(lambda: site.b.holds(VIP), 2, "b takes over")
     resigned = [a for a in site.adverts(site.a, killed) if a.priority == 0]
     taken = [a for a in site.adverts(site.b, killed) if a.priority == 100]
-    assert resigned[0].time_ns - killed < 0.1e9
+    assert (resigned[0].time_ns - killed) / 1e9 < 0.1 + SCHEDULING_S
     assert 0.060 < (taken[0].time_ns - resigned[0].time_ns) / 1e9 < 0.061 + SCHEDULING_S  # skew: 156/256 of 0.1 s
     site.until(lambda: site.a.holds(VIP) and not site.b.holds(VIP), 10, "a leads again")
     site.until(lambda: written_state(site.a, "web") == "MASTER", 2, "and says so")
-    assert site.overlap_s < 0.02  # the old master yields when it hears the new one's first advert
+    assert site.overlap_s < OVERLAP_S
     assert "INSTANCE web FAULT 150" in told()
     assert told()[-1] == "INSTANCE web MASTER 150"
     site.only(site.a)
@@ -151,7 +154,7 @@ def test_a_killed_supervisor_leaves_nothing_behind_and_the_next_start_is_free(la
     assert [a for a in site.adverts(site.a, asked) if a.priority == 0]
     site.until(lambda: not running(worker), 3, "the worker leaves")
     assert not site.a.holds(VIP)
-    assert site.overlap_s < 0.02
+    assert site.overlap_s < OVERLAP_S
     assert told()[-1] == "INSTANCE web STOP 150"
     assert "The supervisor was killed" in site.first.text()
     assert run_files(site.a) == ["state"]
@@ -228,7 +231,7 @@ def test_sigterm_of_the_worker_alone_hands_over_and_comes_back(lab: Lab) -> None
     assert [a for a in site.adverts(site.a, asked) if a.priority == 0]
     site.until(lambda: site.a.holds(VIP) and not site.b.holds(VIP), 10, "a leads again")
     assert worker_of(site.first) != worker
-    assert site.overlap_s < 0.02
+    assert site.overlap_s < OVERLAP_S
 
 
 def test_sigterm_with_a_frozen_worker_frees_the_addresses_all_the_same(lab: Lab) -> None:
