@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.base.address import parse
+from holdfast.base.address import parse, text
 from holdfast.vrrp.config import InstanceConfig
 from holdfast.vrrp.machine import (
     ROWS,
@@ -129,6 +129,26 @@ def test_removed_by_a_reload_it_ends_as_deleted() -> None:
         after, effects = at(10 * S, state, Withdrawn(Role.DELETED, "removed"))
         assert after == Left()
         assert effects[-1] == StateChanged(Role.DELETED, "removed")
+
+
+@pytest.mark.parametrize(
+    ("advert", "cause"),
+    [
+        (heard(50, PEER), "priority 100 outranks 192.0.2.12's 50"),
+        (heard(60, PEER), "priority 100 outranks 192.0.2.12's 60"),
+        (heard(50, LOWER_PEER), "priority 100 outranks 192.0.2.10's 50"),
+        (heard(60, LOWER_PEER), "priority 100 outranks 192.0.2.10's 60"),
+    ],
+)
+def test_the_last_lower_master_heard_is_the_one_told_of(advert: AdvertReceived, cause: str) -> None:
+    state, effects = at(11 * S, Backup(12 * S, S, PEER, 50), advert)
+    assert (state, effects) == (Backup(12 * S, S, parse(text(advert.source)), advert.priority), ())
+    assert at(12 * S, state, TimerDue())[1][-1] == StateChanged(Role.MASTER, cause)
+
+
+def test_a_master_of_equal_priority_is_not_outranked_when_it_falls_silent() -> None:
+    effects = at(12 * S, Backup(12 * S, S, PEER, 100), TimerDue())[1]
+    assert effects[-1] == StateChanged(Role.MASTER, "192.0.2.12 fell silent or resigned")
 
 
 # ---- routine --------------------------------------------------------------------------------------------------------
