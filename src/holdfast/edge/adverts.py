@@ -33,10 +33,11 @@ Messages = list[tuple[bytes, bytes, bytes]]
 class Watched:
     """What a slot's routine advert looks like, and when it was last seen."""
 
-    __slots__ = ("by_kernel", "count", "filter_base", "last_at", "look", "word", "words")
+    __slots__ = ("by_kernel", "count", "filter_base", "last_at", "look", "ttl", "word", "words")
 
-    def __init__(self, look: bytes, by_kernel: bool) -> None:
+    def __init__(self, look: bytes, ttl: int, by_kernel: bool) -> None:
         self.look = look
+        self.ttl = ttl
         self.by_kernel = by_kernel
         self.filter_base = 0  # the filter's count when last asked
         self.last_at: Nanoseconds = 0
@@ -280,7 +281,7 @@ class Adverts:
         if arrived is None or self._port_of.get(slot) is not arrived.port:
             return
         port, vrid = arrived.port, arrived.message[1]
-        watched = Watched(arrived.look, port.filter is not None and len(port.slots.get(vrid, ())) == 1)
+        watched = Watched(arrived.look, arrived.ttl, port.filter is not None and len(port.slots.get(vrid, ())) == 1)
         if slot in self._watched:
             watched.last_at, watched.count = self.heard(slot)
         if watched.by_kernel and port.filter is not None:
@@ -399,7 +400,7 @@ class Adverts:
         for slot in tuple(slots):
             watched = self._watched.get(slot)
             rules = self._rules[slot][1]
-            if watched is not None and watched.look == arrived.look and (arrived.ttl == 255 or rules.unicast):
+            if watched is not None and watched.look == arrived.look and watched.ttl == arrived.ttl:
                 watched.last_at = now
                 watched.count += 1
                 continue

@@ -212,9 +212,10 @@ class VrrpWorker:
         now = monotonic_ns()
         if not 0 < deadline - now <= LEAD or self.engine.wake_at() == deadline:
             return
-        self.engine.rehearse(deadline)
-        while (now := monotonic_ns()) < deadline:
-            pass
+        self._netlink.knock()
+        self.act([], now)
+        while monotonic_ns() < deadline:
+            self.engine.rehearse(deadline)
         self.loop.wait(None, idle=False)  # an advert that came meanwhile counts
         self._timers(monotonic_ns())
 

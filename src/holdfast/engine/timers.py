@@ -2,10 +2,10 @@
 
 from heapq import heappop, heappush
 
-from holdfast.base.time import MICROSECOND, MILLISECOND, Nanoseconds
+from holdfast.base.time import MILLISECOND, Nanoseconds
 from holdfast.engine.slot import ScriptSlot, Slot
 
-LEAD: Nanoseconds = 300 * MICROSECOND
+LEAD: Nanoseconds = MILLISECOND
 """How long before a silent master counts as down the loop is awake: waking takes time, too."""
 
 AHEAD_SHARE = 4

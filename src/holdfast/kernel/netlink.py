@@ -37,7 +37,7 @@ from holdfast.kernel.ports import (
     Overrun,
 )
 
-NLMSG_ERROR, NLMSG_DONE = 2, 3
+NLMSG_NOOP, NLMSG_ERROR, NLMSG_DONE = 1, 2, 3
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP_INTR, NLM_F_DUMP = 0x1, 0x4, 0x10, 0x300
 NLM_F_REPLACE, NLM_F_CREATE = 0x100, 0x400
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
@@ -235,6 +235,9 @@ def open_netlink(protocol: int, what: str, receive_bytes: int = 0, forced: bool 
     return opened
 
 
+_NOTHING = message(NLMSG_NOOP, 0, b"")
+
+
 class NetlinkSocket:
     """Asks routing netlink; every call returns when the kernel has answered, which is at once."""
 
@@ -273,6 +276,10 @@ class NetlinkSocket:
             self._request_piece(messages[start:end], start, outcomes)
             start = end
         return outcomes
+
+    def knock(self) -> None:
+        """Ask for nothing and have it acknowledged: the next request finds the way warm."""
+        self.request_batch([_NOTHING])
 
     def _request_piece(self, piece: Sequence[bytes], offset: int, outcomes: list[int]) -> None:
         """Send one datagram of messages and note the errors in `outcomes[offset:]`."""
