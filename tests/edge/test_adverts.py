@@ -1,11 +1,11 @@
 """Absorbing routine adverts without the kernel's help: only what is the same in every respect counts."""
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
-from holdfast.edge.adverts import Adverts, Arrived
+from holdfast.edge.adverts import Adverts, Arrived, Port
 from holdfast.engine.messages import AdvertArrived, AdvertRefused
 from holdfast.vrrp.config import Family, UnicastPeer
 from holdfast.vrrp.packet import encode_vrrp
@@ -22,7 +22,8 @@ class Receiver:
         self.events: list[Any] = []
         config = but(UNICAST, unicast_peers=(UnicastPeer(address=PEER, min_ttl=min_ttl),))
         self.adverts = Adverts(lambda *_: None, lambda *_: None, self.take)
-        self.port: Any = SimpleNamespace(slots={VRID: [SLOT]}, filter=None, family=Family.IPV4, interface="eth0")
+        port = SimpleNamespace(slots={VRID: [SLOT]}, filter=None, family=Family.IPV4, interface="eth0")
+        self.port = cast(Port, port)
         self.adverts._rules[SLOT] = (VRID, ReceiveRules.from_config(config))
         self.adverts._port_of[SLOT] = self.port
         self.message = encode_vrrp(SAID_3, source=PEER, destination=OURS)

@@ -49,10 +49,9 @@ class Watched:
 class Outgoing:
     """The packets of a slot: as it regularly advertises, and as it resigns."""
 
-    __slots__ = ("batch", "priority", "resign")
+    __slots__ = ("batch", "resign")
 
-    def __init__(self, fd: int, priority: int, regular: Messages, resign: Messages) -> None:
-        self.priority = priority
+    def __init__(self, fd: int, regular: Messages, resign: Messages) -> None:
         self.batch = SendBatch(fd, regular)
         self.resign = resign
 
@@ -136,7 +135,6 @@ class Adverts:
             sender = self._senders[family] = open_sender(SOCKET_FAMILY[family])
         self._outgoing[slot] = Outgoing(
             sender.fileno(),
-            standing.priority,
             self._messages(config, standing.primary, standing.priority, index),
             self._messages(config, standing.primary, RESIGN, index),
         )
