@@ -70,7 +70,7 @@ def test_signals_faster_than_they_can_be_read_are_all_obeyed(lab: Lab) -> None:
     for number in range(30):
         site.a.write("keepalived.conf", site.text(site.a, 120 + number))
         site.first.signal(signal.SIGHUP)
-    wait_until(lambda: any(a.priority == 149 for a in site.adverts(site.a, since)), 5, "the last one counts")
+    wait_until(lambda: [a.priority for a in site.adverts(site.a, since)].count(149) > 2, 5, "the last one counts")
     assert site.longest_gap_s(site.a, since) < 0.1 + 0.01 + SCHEDULING_S
 
 
