@@ -8,7 +8,6 @@ process died.
 
 import mmap
 import os
-import select
 import signal
 import socket
 import struct
@@ -19,7 +18,7 @@ from holdfast.base.problem import Grade
 from holdfast.base.time import SECOND, Nanoseconds, span_text
 from holdfast.control.messages import Request
 from holdfast.control.server import ControlServer, Reply
-from holdfast.daemon import command_switch
+from holdfast.daemon import command_reload, command_switch
 from holdfast.daemon.building import Build, Built
 from holdfast.daemon.listeners import Listeners
 from holdfast.daemon.options import Options
@@ -83,7 +82,7 @@ class Supervisor:
         self.control: ControlServer | None = None
         self.commands: dict[str, Callable[[Request, Reply], None]] = {
             "status": self._status,
-            "reload": self._reload_asked,
+            **command_reload.commands(self),
             **command_switch.commands(self),
         }
         self._signal_reader = self._take_signals()
@@ -156,10 +155,9 @@ class Supervisor:
     def start_worker(self, now: Nanoseconds) -> None:
         """Fork the vrrp worker with the plan as it is now."""
         struct.pack_into("=Q", self._pulse, 0, 0)
-        inherited = [self._signal_reader.fileno(), self._signal_writer.fileno()]
         self.log.flush()
         try:
-            pid, end = fork_vrrp_worker(self.plan, self.options, self._pulse, inherited)
+            pid, end = fork_vrrp_worker(self.plan, self.options, self._pulse)
         except OSError as refused:
             cure = "free memory, processes (TasksMax=) or descriptors (LimitNOFILE=); trying again in 1 s"
             self.log.say(Level.ERROR, f"No vrrp worker can be started: {refused.strerror}; {cure}")
@@ -332,13 +330,19 @@ class Supervisor:
                 reply.fail(f"the new configuration is refused: {refusal}", "see the log, or run `holdfast check`")
             self._reload_replies = []
         else:
-            self._take_plan(built.plan)
+            self.take_plan(built.plan)
         self.listeners.reload_ended()
         if self._reload_again:
             self._reload_again = False
             self.reload()
 
-    def _take_plan(self, octets: bytes) -> None:
+    @property
+    def building(self) -> bool:
+        """Whether the configuration is being read."""
+        return self._build is not None
+
+    def take_plan(self, octets: bytes) -> None:
+        """Run this plan from now on."""
         self.plan = octets
         now = monotonic_ns()
         self.listeners.new_plan(octets, now)
@@ -387,7 +391,8 @@ class Supervisor:
 
         self.ask(answer)
 
-    def _reload_asked(self, request: Request, reply: Reply) -> None:
+    def reload_for(self, reply: Reply) -> None:
+        """Reload, and answer when the new configuration runs or is refused."""
         self._reload_replies.append(reply)
         self.reload()
 
@@ -415,13 +420,6 @@ def _stopped(pid: int) -> bool:
         return False
 
 
-def wait_for_end(pidfd: int, span_ns: Nanoseconds) -> bool:
-    """Whether a process ended within `span_ns`."""
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(span_ns / 1e6))
-
-
 def refused_lines(built: Built) -> list[str]:
-    """The problems that keep a configuration from running, as text."""
+    """The problems that keep a configuration from running whole, as text."""
     return [problem.text() for problem in built.problems if problem.grade is Grade.ERROR]

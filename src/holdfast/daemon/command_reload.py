@@ -1,0 +1,98 @@
+"""`plan` and `reload` on the local socket, and the return to the old plan when nobody confirms the new one."""
+
+import base64
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from holdfast.base.time import SECOND, Nanoseconds, span_text
+from holdfast.control.messages import Request
+from holdfast.control.server import Reply
+from holdfast.edge.clock import monotonic_ns
+from holdfast.vrrp.messages import Level
+
+if TYPE_CHECKING:
+    from holdfast.daemon.supervise import Supervisor
+
+LONGEST_S = 86400.0
+"""How long a confirmation may be waited for."""
+
+
+class Trial:
+    """A reload on trial: the plan confirmed last, and until when the new one may run unconfirmed."""
+
+    def __init__(self, supervisor: "Supervisor") -> None:
+        self._supervisor = supervisor
+        self._confirmed: bytes | None = None  # None: nothing is on trial
+        self._until: Nanoseconds = 0
+
+    @property
+    def pending(self) -> bool:
+        """Whether a plan other than the confirmed one runs, or is being read."""
+        here = self._supervisor
+        return self._confirmed is not None and (here.building or here.plan != self._confirmed)
+
+    def begin(self, span_ns: Nanoseconds) -> None:
+        """What runs now, or was confirmed last, is returned to after `span_ns`."""
+        if not self.pending:
+            self._confirmed = self._supervisor.plan
+        self._until = monotonic_ns() + span_ns
+        self._supervisor.after(span_ns, self._due)
+
+    def confirm(self) -> bool:
+        """Keep what runs; False when nothing was on trial."""
+        pending, self._confirmed = self.pending, None
+        if pending:
+            self._supervisor.log.say(Level.INFO, "The reload is confirmed: the new configuration stays")
+        return pending
+
+    def _due(self, now: Nanoseconds) -> None:
+        here = self._supervisor
+        if self._confirmed is None or now < self._until or here.stopping_at is not None:
+            return  # confirmed, or another trial has moved the end
+        if here.building:
+            here.after(SECOND, self._due)
+            return
+        plan, self._confirmed = self._confirmed, None
+        if plan == here.plan:
+            return  # the new one was refused, or is the same
+        file = here.options.config_file
+        line = f"The reload was not confirmed: the configuration before it returns; {file} still holds the new one"
+        here.log.say(Level.WARNING, line)
+        here.take_plan(plan)
+
+
+def commands(supervisor: "Supervisor") -> dict[str, Callable[[Request, Reply], None]]:
+    """The commands of this module, by name."""
+    trial = Trial(supervisor)
+
+    def plan(request: Request, reply: Reply) -> None:
+        options = supervisor.options
+        reply.send(
+            {
+                "plan": base64.b64encode(supervisor.plan).decode(),
+                "file": os.path.abspath(options.config_file),
+                "config_id": options.config_id,
+                "all_includes_checked": options.all_includes_checked,
+                "on_trial": trial.pending,
+            }
+        )
+
+    def reload(request: Request, reply: Reply) -> None:
+        confirm_s = request.arguments.get("confirm_s")
+        if confirm_s is not None:
+            if not isinstance(confirm_s, int | float) or not 0 < confirm_s <= LONGEST_S:
+                reply.fail(f"confirm_s is {confirm_s!r}", f"send seconds, above 0 and at most {LONGEST_S:g}")
+                return
+            span_ns = round(confirm_s * SECOND)
+            trial.begin(span_ns)
+            supervisor.log.say(Level.INFO, f"This reload returns after {span_text(span_ns)} unless it is confirmed")
+        supervisor.reload_for(reply)
+
+    def confirm(request: Request, reply: Reply) -> None:
+        if trial.confirm():
+            reply.send({"confirmed": True})
+        else:
+            reply.fail("no reload waits to be confirmed", "it may have returned already: see the log")
+
+    return {"plan": plan, "reload": reload, "confirm": confirm}
