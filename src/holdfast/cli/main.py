@@ -14,6 +14,8 @@ COMMANDS = {
     "status": ("holdfast.cli.status", "who is master here, why, since when, and what is wrong"),
     "switch": ("holdfast.cli.switch", "hand the addresses over, without a gap, and hold it"),
     "release": ("holdfast.cli.release", "end a hand-over: the election is free again"),
+    "plan": ("holdfast.cli.plan", "what a reload would change, and the risk"),
+    "reload": ("holdfast.cli.reload", "take the changed configuration over, with automatic return"),
     "drift": ("holdfast.cli.drift", "what two nodes' files disagree on, and what that would do"),
 }
 """Each command's module, which holds `command`, and its line in the help: a new command is one line here."""
