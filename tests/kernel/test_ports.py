@@ -20,7 +20,6 @@ from holdfast.kernel.ports import (
     RouteMonitor,
     RouteNetlink,
 )
-from holdfast.kernel.reconcile import Key, difference, key_of, wanted_on
 from tests.kernel.namespaces import Namespace, index_of, ip
 
 
@@ -209,47 +208,6 @@ def test_nothing_happened_nothing_said(world: World) -> None:
     while world.monitor.read():
         pass
     assert world.monitor.read() == []
-
-
-def settle(world: World, wanted: dict[Key, object], unwanted: tuple[Key, ...] = ()) -> list[tuple[bool, Address]]:
-    """Reconcile once; the steps taken."""
-    steps = difference(wanted, on(world, world.d0) + on(world, world.d1), unwanted)  # type: ignore[arg-type]
-    assert world.asking.request_batch([step.message for step in steps]) == [0] * len(steps)
-    return [(step.add, step.address) for step in steps]
-
-
-def test_reconciling(world: World) -> None:
-    one, two, three, six = spec("192.0.2.1", 24), spec("192.0.2.2", 24), spec("192.0.2.3", 24), spec("2001:db8::1", 64)
-    stranger = address_messages(spec("192.0.2.99", 32), protocol=0).add
-    assert world.asking.request_batch([patch_ifindex(stranger, world.d0)]) == [0]
-    wanted: dict[Key, object] = {**wanted_on(world.d0, [one, two, six]), **wanted_on(world.d1, [three])}
-    assert settle(world, wanted) == [
-        (True, one.address),
-        (True, two.address),
-        (True, six.address),
-        (True, three.address),
-    ]
-    assert settle(world, wanted) == []  # they agree
-    moved: dict[Key, object] = dict(wanted_on(world.d1, [one, three]))
-    steps = settle(world, moved)
-    assert steps[0] == (True, one.address)  # there before it leaves here
-    assert set(steps[1:]) == {(False, six.address), (False, two.address), (False, one.address)}
-    assert steps.index((False, two.address)) < steps.index((False, one.address))  # a secondary before its primary
-    assert texts(world, world.d0) == {parse("192.0.2.99")}  # a stranger's stays
-    assert settle(world, {}, ((world.d0, parse("192.0.2.99"), 32),)) == [
-        (False, one.address),
-        (False, three.address),
-        (False, parse("192.0.2.99")),
-    ]
-    assert texts(world, world.d0) | texts(world, world.d1) == set()
-
-
-def test_an_address_that_failed_duplicate_detection_is_tried_again() -> None:
-    vip = spec("2001:db8::1", 64)
-    failed = AddressSeen(index=7, address=vip.address, prefix_length=64, flags=0x08, protocol=112)
-    steps = difference(wanted_on(7, [vip]), [failed])
-    assert [(step.add, step.index) for step in steps] == [(False, 7), (True, 7)]
-    assert key_of(failed) == (7, vip.address, 64)
 
 
 def test_the_fake_refuses_on_demand_and_overruns() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from holdfast.vrrp.config import GroupConfig
 from holdfast.vrrp.messages import Event, GroupOrders, Role
-from holdfast.vrrp.sync_group import Member, group_fault, group_role, settle
+from holdfast.vrrp.sync_group import Member, group_role, settle
 
 GROUP = GroupConfig(name="G", members=("VI_1", "VI_2", "VI_3"))
 UP = "sync group G: every member may be master"
@@ -78,12 +78,3 @@ def test_settle(roles: str, left_master: str, orders: list[tuple[str, Role]]) ->
     causes = {Role.MASTER: UP, Role.BACKUP: f"sync group G: {left}"}
     expected: list[tuple[str, Event]] = [(name, GroupOrders(role, causes[role])) for name, role in orders]
     assert settle(GROUP, members(*roles), left_master) == expected
-
-
-def test_the_fault_of_one_is_the_fault_of_all() -> None:
-    assert group_fault(GROUP, members("B", "F", "M")) == "sync group G: VI_2 is in FAULT (eth0 is down)"
-
-
-def test_they_return_when_no_member_has_a_reason_of_its_own() -> None:
-    assert group_fault(GROUP, members("f", "f", "f")) == ""
-    assert group_fault(GROUP, ()) == ""

@@ -47,7 +47,6 @@ class Draft:
         self.addresses: list[VirtualAddress] = []
         self.excluded: list[VirtualAddress] = []
         self.peers: list[UnicastPeer] = []
-        self.peers_meant = False
         self.source: Address | None = None
         self.uses: list[tuple[TrackedUse, Node]] = []
         self.auth: dict[str, Node] = {}
@@ -129,7 +128,6 @@ class InstanceBuilder:
         elif name in BLOCKS:
             draft.uses += self._without_own(draft, self.trackers.uses(block, draft.name, order))
         elif name == "unicast_peer":
-            draft.peers_meant = True
             draft.settings["unicast_peer"] = block
             for entry in entries(block):
                 self._peer(draft, entry)

@@ -7,7 +7,6 @@ import sys
 
 import msgspec
 
-from holdfast.base.problem import Grade
 from holdfast.config.plan import Settings, VrrpPlan, plan_lines
 from holdfast.daemon.building import Built, build_now
 from holdfast.daemon.options import Options
@@ -202,13 +201,3 @@ def _supervise(options: Options, built: Built, log: object, terminal: int) -> in
         if supervisor.control is not None:
             supervisor.control.close()
         service.close()
-
-
-def host_name() -> str:
-    """This host's name, as it is."""
-    return socket.gethostname()
-
-
-def errors(built: Built) -> int:
-    """How many problems are errors."""
-    return sum(problem.grade is Grade.ERROR for problem in built.problems)

@@ -8,8 +8,7 @@ import socket
 
 import msgspec
 
-from holdfast.base.problem import Problem
-from holdfast.config.plan import Scheduling, Settings, VrrpPlan
+from holdfast.config.plan import Scheduling, VrrpPlan
 from holdfast.daemon.options import Options
 from holdfast.edge.channel import Channel, ToWorker
 from holdfast.edge.loop import Loop
@@ -24,14 +23,6 @@ EXIT_CONFIG = 2
 EXIT_PERMISSION = 4
 
 PULSE_BYTES = 4096
-
-
-class Started(msgspec.Struct, frozen=True, kw_only=True):
-    """The plan as the supervisor keeps it: settings decoded, the rest as bytes for the workers."""
-
-    octets: bytes
-    settings: Settings
-    problems: list[Problem] = []
 
 
 def schedule(wanted: Scheduling) -> list[process.Refusal]:
@@ -113,9 +104,7 @@ def _signals(loop: Loop) -> list[VrrpWorker]:
     return workers
 
 
-def fork_vrrp_worker(
-    octets: bytes, options: Options, pulse: mmap.mmap, close_in_child: list[int]
-) -> tuple[int, socket.socket]:
+def fork_vrrp_worker(octets: bytes, options: Options, pulse: mmap.mmap) -> tuple[int, socket.socket]:
     """Fork the vrrp worker: its pid and the supervisor's end of the channel."""
     mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     parent = os.getpid()
@@ -126,10 +115,9 @@ def fork_vrrp_worker(
         return pid, mine
     status = EXIT_FATAL
     try:
-        mine.close()
         signal.set_wakeup_fd(-1)
-        for fd in close_in_child:
-            os.close(fd)
+        os.closerange(3, its.fileno())  # what the supervisor holds (its clients, its log) is not the worker's
+        os.closerange(its.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
         status = run_vrrp_worker(octets, options, its, pulse, parent)
     except SystemExit:
         pass

@@ -15,6 +15,7 @@ import msgspec
 
 from holdfast.edge.loop import Loop
 from holdfast.engine.messages import AnyNotice, LogLine, ScriptFinished
+from holdfast.vrrp.messages import Level
 
 PIECE = 60  # messages a packet
 BYTES_A_PACKET = 48 * 1024
@@ -112,6 +113,9 @@ class Channel:
 
     def flush(self) -> None:
         """Send what was gathered."""
+        if self.lost_lines and len(self._queue) < QUEUE_BOUND // 2:
+            lost, self.lost_lines = self.lost_lines, 0
+            self.put(LogLine(Level.WARNING, f"{lost} log lines were lost: the supervisor did not keep up"))
         if not self._pending:
             return
         gathered, self._pending = self._pending, []

@@ -119,6 +119,9 @@ class VrrpWorker:
         now = monotonic_ns()
         self.act(self.engine.begin(known, now), now)
         self._sweep()
+        if self.adverts.filter_unavailable:
+            line = f"Adverts are read one by one: {self.adverts.filter_unavailable}"
+            self.channel.put(LogLine(Level.INFO, line))
         self.channel.put(Ready(len(self.plan.instances)))
         self.channel.flush()
         gc.collect()

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from holdfast.base.address import Address, text
+from holdfast.base.address import text
 from holdfast.base.command import Command
 from holdfast.vrrp.config import VirtualAddress
 
@@ -78,8 +78,3 @@ def command_words(command: Command) -> str:
 def owner_words(command: Command) -> str:
     """`0:0`: whom it runs as; the daemon's own when nothing else was asked."""
     return f"{command.uid or 0}:{command.gid or 0}"
-
-
-def address_or(address: Address | None, other: str) -> str:
-    """The address, or what stands for none."""
-    return other if address is None else text(address)

@@ -33,14 +33,6 @@ def group_role(members: tuple[Member, ...]) -> Role:
     return Role.BACKUP if roles & {Role.BACKUP, Role.MASTER} else Role.INIT
 
 
-def group_fault(config: GroupConfig, members: tuple[Member, ...]) -> str:
-    """Why every member must be in FAULT, or "" when none must."""
-    for member in members:
-        if member.own_fault:
-            return f"sync group {config.name}: {member.name} is in FAULT ({member.own_fault})"
-    return ""
-
-
 def settle(config: GroupConfig, members: tuple[Member, ...], left_master: str = "") -> list[tuple[str, Event]]:
     """The orders that bring the group together: (member, event) pairs, none when it agrees with itself.
 
