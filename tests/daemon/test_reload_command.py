@@ -1,6 +1,7 @@
 """`plan` and `reload` against a running daemon: shown, limited, confirmed, and returned by itself."""
 
 import subprocess
+import time
 
 import msgspec
 import pytest
@@ -65,3 +66,23 @@ def test_a_reload_on_trial(lab: Lab) -> None:
     assert "The reload was not confirmed: the configuration before it returns" in site.first.text()
     assert site.a.holds(VIP)
     assert "no reload waits" in refused(site.a, "reload", "--confirmed")
+
+
+def test_a_second_trial_returns_to_what_was_confirmed_last(lab: Lab) -> None:
+    site = Site(lab, alone=True)
+    for level, span in ((120, "60s"), (90, "0.5s")):
+        site.a.write("keepalived.conf", site.text(site.a, level))
+        told(site.a, "reload", "--confirm", span)
+        assert priority(site.a) == level
+    wait_until(lambda: priority(site.a) == 150, 5, "neither was confirmed", step=0.05)
+
+
+def test_a_refused_trial_does_not_bind_the_reload_after_it(lab: Lab) -> None:
+    site = Site(lab, alone=True)
+    site.a.write("keepalived.conf", "instance another\n" + site.text(site.a, 120))
+    assert "needs a restart" in refused(site.a, "reload", "--confirm", "1s")
+    begun = time.monotonic()
+    site.reload(site.a, site.text(site.a, 90))
+    wait_until(lambda: time.monotonic() > begun + 1.2, 3, "the trial's time is over", step=0.05)
+    assert priority(site.a) == 90
+    assert "not confirmed" not in site.first.text()

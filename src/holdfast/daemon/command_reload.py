@@ -46,6 +46,11 @@ class Trial:
             self._supervisor.log.say(Level.INFO, "The reload is confirmed: the new configuration stays")
         return pending
 
+    def refused(self) -> None:
+        """The new configuration is refused: when none was on trial before, none is now."""
+        if self._supervisor.plan == self._confirmed:
+            self._confirmed = None
+
     def _due(self, now: Nanoseconds) -> None:
         here = self._supervisor
         if self._confirmed is None or now < self._until or here.stopping_at is not None:
@@ -87,7 +92,7 @@ def commands(supervisor: "Supervisor") -> dict[str, Callable[[Request, Reply], N
             span_ns = round(confirm_s * SECOND)
             trial.begin(span_ns)
             supervisor.log.say(Level.INFO, f"This reload returns after {span_text(span_ns)} unless it is confirmed")
-        supervisor.reload_for(reply)
+        supervisor.reload_for(reply, trial.refused)
 
     def confirm(request: Request, reply: Reply) -> None:
         if trial.confirm():

@@ -78,7 +78,7 @@ class Supervisor:
         self._ask_number = 0
         self._build: Build | None = None
         self._reload_again = False
-        self._reload_replies: list[Reply] = []
+        self._reload_replies: list[tuple[Reply, Callable[[], None]]] = []  # and what else a refusal calls
         self.control: ControlServer | None = None
         self.commands: dict[str, Callable[[Request, Reply], None]] = {
             "status": self._status,
@@ -189,7 +189,7 @@ class Supervisor:
         self.listeners.forget_removed(monotonic_ns())
         self.service.ready(f"{message.instances} VRRP instances")
         replies, self._reload_replies = self._reload_replies, []
-        for reply in replies:
+        for reply, _ in replies:
             reply.send({"reloaded": True, "instances": message.instances})
 
     def _script_finished(self, finished: Any) -> None:
@@ -326,9 +326,12 @@ class Supervisor:
         if refusal:
             self.log.say(Level.ERROR, f"The new configuration is refused, the old one goes on: {refusal}")
             self.service.ready("reload refused")
-            for reply in self._reload_replies:
+            replies = [] if self._reload_again else self._reload_replies  # else the next reading answers them
+            for reply, on_refusal in replies:
                 reply.fail(f"the new configuration is refused: {refusal}", "see the log, or run `holdfast check`")
-            self._reload_replies = []
+                on_refusal()
+            if replies:
+                self._reload_replies = []
         else:
             self.take_plan(built.plan)
         self.listeners.reload_ended()
@@ -391,9 +394,9 @@ class Supervisor:
 
         self.ask(answer)
 
-    def reload_for(self, reply: Reply) -> None:
+    def reload_for(self, reply: Reply, on_refusal: Callable[[], None]) -> None:
         """Reload, and answer when the new configuration runs or is refused."""
-        self._reload_replies.append(reply)
+        self._reload_replies.append((reply, on_refusal))
         self.reload()
 
     def _dump(self, kind: str, clear: bool = False) -> None:
