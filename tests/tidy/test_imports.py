@@ -25,8 +25,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "control": BELOW_EDGE | {"edge", "kernel"},
     "export": BELOW_EDGE,
     "lab": BELOW_EDGE | {"edge", "kernel", "control"},
+    "doctor": BELOW_EDGE | {"kernel"},
     "daemon": BELOW_EDGE | {"edge", "kernel", "control", "export"},
-    "cli": BELOW_EDGE | {"edge", "kernel", "control", "export", "lab", "daemon"},
+    "cli": BELOW_EDGE | {"edge", "kernel", "control", "export", "lab", "daemon", "doctor"},
 }
 """What each folder may import besides itself, at any depth of indentation."""
 

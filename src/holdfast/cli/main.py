@@ -13,6 +13,7 @@ COMMANDS = {
     "check": ("holdfast.cli.check", "every problem of a configuration: the place, the cure, what happens meanwhile"),
     "status": ("holdfast.cli.status", "who is master here, why, since when, and what is wrong"),
     "switch": ("holdfast.cli.switch", "hand the addresses over, without a gap, and hold it"),
+    "doctor": ("holdfast.cli.doctor", "this host's obstacles, each with its cure"),
     "release": ("holdfast.cli.release", "end a hand-over: the election is free again"),
     "plan": ("holdfast.cli.plan", "what a reload would change, and the risk"),
     "reload": ("holdfast.cli.reload", "take the changed configuration over, with automatic return"),
