@@ -77,6 +77,17 @@ def test_a_second_trial_returns_to_what_was_confirmed_last(lab: Lab) -> None:
     wait_until(lambda: priority(site.a) == 150, 5, "neither was confirmed", step=0.05)
 
 
+def test_a_later_trial_moves_the_end(lab: Lab) -> None:
+    site = Site(lab, alone=True)
+    site.a.write("keepalived.conf", site.text(site.a, 120))
+    begun = time.monotonic()
+    told(site.a, "reload", "--confirm", "1s")
+    told(site.a, "reload", "--confirm", "60s")
+    assert time.monotonic() < begun + 1
+    wait_until(lambda: time.monotonic() > begun + 1.3, 3, "the first trial's time is over", step=0.05)
+    assert priority(site.a) == 120
+
+
 def test_a_refused_trial_does_not_bind_the_reload_after_it(lab: Lab) -> None:
     site = Site(lab, alone=True)
     site.a.write("keepalived.conf", "instance another\n" + site.text(site.a, 120))
