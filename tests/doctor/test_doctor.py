@@ -159,6 +159,10 @@ def test_capabilities_clock_and_container() -> None:
     assert [one for one, _ in told(host_checks.findings(Facts(clock_synchronised=False)))] == ["advice"]
 
 
+def test_other_daemons_that_cannot_be_seen_are_no_ok() -> None:
+    assert told(host_checks.findings(Facts(rivals=None))) == [("warning", "could not look for other VRRP daemons")]
+
+
 @pytest.mark.parametrize(
     ("vrid", "version", "source", "address", "strange"),
     [

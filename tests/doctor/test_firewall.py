@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from holdfast.base.address import VRRP_GROUP_4, VRRP_GROUP_6
+from holdfast.base.address import VRRP_GROUP_4, VRRP_GROUP_6, parse
 from holdfast.doctor.facts import Facts, Severity
 from holdfast.doctor.firewall import findings
 from holdfast.lab.hosts import Host, Lab
-from holdfast.vrrp.config import AuthType, Family, InstanceConfig
+from holdfast.vrrp.config import AuthType, Family, InstanceConfig, UnicastPeer
 
 WEB = InstanceConfig(name="web", vrid=51, interface="eth0", family=Family.IPV4, version=2, group=VRRP_GROUP_4)
 AH = InstanceConfig(name="ah", vrid=51, interface="eth0", family=Family.IPV4, version=2, group=VRRP_GROUP_4,
@@ -79,6 +79,21 @@ def test_the_cure_of_a_drop_cures_it(host: Host) -> None:
     host.run(*cure.split())
     assert cure
     assert not found()
+
+
+def test_the_daemons_own_table_is_left_aside(host: Host) -> None:
+    host.run("nft", "-f", host.write("rules.nft", f"flush ruleset\n{chain('ip saddr 198.51.100.7 drop')}\n"))
+    ruleset = tuple(json.loads(host.run("nft", "-j", "list", "ruleset"))["nftables"])
+    assert [one.severity.value for one in findings((WEB,), Facts(ruleset=ruleset), own_table="t")] == ["ok"]
+
+
+def test_a_unicast_advert_comes_to_our_source(host: Host) -> None:
+    pair = InstanceConfig(name="pair", vrid=51, interface="eth0", family=Family.IPV4, version=2,
+                          source=parse("192.0.2.1"), unicast_peers=(UnicastPeer(address=parse("192.0.2.2")),))  # fmt: skip
+    for rule, severity in (("ip daddr 192.0.2.1 drop", "obstacle"), ("ip daddr 192.0.2.7 drop", "ok")):
+        host.run("nft", "-f", host.write("rules.nft", f"flush ruleset\n{chain(rule)}\n"))
+        ruleset = tuple(json.loads(host.run("nft", "-j", "list", "ruleset"))["nftables"])
+        assert [one.severity.value for one in findings((pair,), Facts(ruleset=ruleset))] == [severity]
 
 
 def test_rules_that_cannot_be_read_are_said() -> None:

@@ -15,7 +15,7 @@ def examine(checked: Checked | None, facts: Facts) -> list[Finding]:
         *(_of_file(checked) if checked else ()),
         *privileges.findings(facts),
         *interfaces.findings(instances, facts),
-        *firewall.findings(instances, facts),
+        *firewall.findings(instances, facts, checked.plan.settings.nftables_table if checked else ""),
         *kernel_settings.findings(instances, facts),
         *host.findings(facts),
         *wire.findings(instances, facts),

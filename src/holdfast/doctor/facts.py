@@ -56,7 +56,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     ruleset: tuple[dict[str, Any], ...] | None = None  # the list that `nft -j list ruleset` prints
     ruleset_refused: str = ""  # why there is none
     clock_synchronised: bool | None = None
-    rivals: tuple[tuple[int, str], ...] = ()  # pid and program of other VRRP daemons in this network namespace
+    rivals: tuple[tuple[int, str], ...] | None = ()  # pid and program of other VRRP daemons in this network namespace
     managers: tuple[Manager, ...] = ()
     advert_filter: str | None = None  # why the kernel refuses it; "" when it is available
     container: str = ""  # what tells that this is one

@@ -39,8 +39,8 @@ class Fate(msgspec.Struct, frozen=True, kw_only=True):
     sure: bool
 
 
-def findings(instances: tuple[InstanceConfig, ...], facts: Facts) -> Iterator[Finding]:
-    """What stops the adverts of each instance, in and out."""
+def findings(instances: tuple[InstanceConfig, ...], facts: Facts, own_table: str = "") -> Iterator[Finding]:
+    """What stops the adverts of each instance, in and out; `own_table` is the daemon's: it spares adverts."""
     if not instances:
         return
     if facts.ruleset is None:
@@ -52,10 +52,11 @@ def findings(instances: tuple[InstanceConfig, ...], facts: Facts) -> Iterator[Fi
             cure="as root, with nftables installed (`nft list ruleset`)",
         )
         return
+    rules = [item for item in facts.ruleset if not own_table or _table(item) != own_table]
     stopped = False
     told = set()
     for packet in dict.fromkeys(packet for one in instances for packet in _packets(one)):
-        for fate in fates(packet, facts.ruleset):
+        for fate in fates(packet, rules):
             place = (fate.chain["table"], fate.chain["name"], fate.handle, packet.protocol)
             if place not in told:
                 told.add(place)
@@ -65,11 +66,15 @@ def findings(instances: tuple[InstanceConfig, ...], facts: Facts) -> Iterator[Fi
         yield Finding(check="firewall", severity=Severity.OK, what="lets adverts in and out")
 
 
+def _table(item: Rule) -> str:
+    return next((str(one.get("table", "")) for one in item.values() if isinstance(one, dict)), "")
+
+
 def _packets(instance: InstanceConfig) -> Iterator[Packet]:
     protocol = 51 if instance.auth_type is AuthType.AH else 112
     ipv6 = instance.family == Family.IPV6
     out = [instance.group] if instance.group else [peer.address for peer in instance.unicast_peers[:1]]
-    for hook, destinations in (("input", [instance.group]), ("output", out)):
+    for hook, destinations in (("input", [instance.group or instance.source]), ("output", out)):
         for destination in destinations:
             yield Packet(hook=hook, interface=instance.interface, ipv6=ipv6, protocol=protocol, destination=destination)
 

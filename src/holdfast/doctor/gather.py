@@ -48,7 +48,7 @@ def gather(instances: Sequence[InstanceConfig], listen_s: float) -> Facts:
         ruleset=ruleset,
         ruleset_refused=refused,
         clock_synchronised=_clock(),
-        rivals=tuple(_rivals()),
+        rivals=tuple(_rivals()) if _sees_others() else None,
         managers=tuple(_managers(here)),
         advert_filter=_advert_filter(),
         container=_container(),
@@ -86,6 +86,15 @@ def _clock() -> bool | None:
         return None
     status = struct.unpack_from("=i", timex, 5 * struct.calcsize("@l"))[0]
     return outcome != _TIME_ERROR and not status & _STA_UNSYNC
+
+
+def _sees_others() -> bool:
+    """Whether this process may see what others run."""
+    try:
+        os.readlink("/proc/1/ns/net")
+    except OSError:
+        return False
+    return True
 
 
 def _rivals() -> Iterator[tuple[int, str]]:

@@ -10,7 +10,7 @@ KEEPS = {"yes", "true", "1", "on", "static"}
 
 def findings(facts: Facts) -> Iterator[Finding]:
     """Rivals, managers, clock."""
-    for pid, program in facts.rivals:
+    for pid, program in facts.rivals or ():
         yield Finding(
             check="other daemon",
             severity=Severity.OBSTACLE,
@@ -18,7 +18,10 @@ def findings(facts: Facts) -> Iterator[Finding]:
             evidence=f"process {pid}, in this network namespace",
             cure="stop and disable it before holdfast starts, or keep it and stop holdfast",
         )
-    if not facts.rivals:
+    if facts.rivals is None:
+        yield Finding(check="other daemon", severity=Severity.WARNING, what="could not look for other VRRP daemons",
+                      evidence="/proc/1/ns/net can't be read", cure="run the doctor as root")  # fmt: skip
+    elif not facts.rivals:
         yield Finding(check="other daemon", severity=Severity.OK, what="no other VRRP daemon runs here")
     yield from _managers(facts)
     if facts.clock_synchronised is False:
