@@ -43,6 +43,7 @@ def chain(rules: str, policy: str = "accept", hook: str = "input", family: str =
         (WEB, chain("meta l4proto { 1-111, 113-255 } drop"), "ok", ""),
         (WEB, chain("meta l4proto != { tcp, udp, icmp } drop"), "obstacle", ""),
         (WEB, chain(USUAL, "drop"), "obstacle", "drops adverts coming in"),
+        (WEB, chain("ct state established,related accept", "drop"), "obstacle", "drops"),
         (WEB, chain(USUAL + "meta l4proto 112 accept;", "drop"), "ok", ""),
         (WEB, chain("ip saddr 192.0.2.0/24 accept", "drop"), "warning", "may drop"),
         (WEB, chain("ip saddr 198.51.100.7 drop"), "warning", "may drop"),

@@ -20,7 +20,7 @@ def findings(facts: Facts) -> Iterator[Finding]:
         )
     if facts.rivals is None:
         yield Finding(check="other daemon", severity=Severity.WARNING, what="could not look for other VRRP daemons",
-                      evidence="/proc/1/ns/net can't be read", cure="run the doctor as root")  # fmt: skip
+                      evidence="only root sees what root runs", cure="run the doctor as root")  # fmt: skip
     elif not facts.rivals:
         yield Finding(check="other daemon", severity=Severity.OK, what="no other VRRP daemon runs here")
     yield from _managers(facts)
