@@ -156,10 +156,12 @@ class Host:
         return done.stdout
 
     def write(self, name: str, text: str, mode: int = 0o644) -> str:
-        """Write a file into the host's directory; its path."""
+        """Put a file into the host's directory, in place of one of that name (which may be running); its path."""
         path = self.directory / name
-        path.write_text(text)
-        path.chmod(mode)
+        beside = self.directory / f"{name}.new"
+        beside.write_text(text)
+        beside.chmod(mode)
+        beside.replace(path)
         return str(path)
 
     def addresses(self) -> list[HeldAddress]:
