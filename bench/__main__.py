@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import load, start, takeover
+from bench import handover, load, start, takeover
 from bench.table import Goal, Line, Measured, at_most, at_most_ratio, lines, machine, shown
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
@@ -32,7 +32,11 @@ GOALS: dict[str, tuple[str, Goal]] = {
     for ms in (10, 1000)
     for sign in ("address", "first GARP")
     for which in ("median", "p99")
-}
+} | {
+    what: at_most(most)
+    for beside in ("", handover.BESIDE)
+    for what, most in ((handover.HERE + beside, 2), (handover.AWAY + beside, 2))
+} | {what: at_most(3) for what in (handover.STOP, handover.STOP_BESIDE)}
 
 
 def benchmarks(quick: bool) -> dict[str, Callable[[list[str]], Measured]]:
@@ -43,6 +47,7 @@ def benchmarks(quick: bool) -> dict[str, Callable[[list[str]], Measured]]:
         "steady-100ms": lambda p: load.steady(p, 0.1, seconds / 2),
         "takeover-10ms": lambda p: takeover.deadlines(p, 0.01, 20 if quick else 200),
         "takeover-1s": lambda p: takeover.deadlines(p, 1.0, 3 if quick else 20),
+        "handover": lambda p: handover.hand_overs(p, 1 if quick else 5),
         "together": lambda p: load.together(p, 1 if quick else 5, 1.0),
         "busy": lambda p: takeover.false_take_overs(p, 10 if quick else 60),
         "memory": load.memory,
