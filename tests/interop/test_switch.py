@@ -19,7 +19,7 @@ vrrp_instance web {
     interface eth0
     virtual_router_id 51
     version 3
-    advert_int 0.3
+    advert_int 1
     priority %d
     %s
     virtual_ipaddress {
