@@ -2,6 +2,7 @@
 
     base ← vrrp, track ← config ← engine ← edge, control, export, lab ← daemon ← cli (inside its commands)
     base ← kernel ← edge
+    base, vrrp, carp, bfd ← dissect ← cli (inside its commands)
 """
 
 import ast
@@ -10,7 +11,7 @@ import pytest
 
 from tests.tidy.tree import Import, Module, imports, modules, targets
 
-DOMAINS = {"vrrp", "track"}
+DOMAINS = {"vrrp", "track", "carp", "bfd"}
 BELOW_EDGE = {"base", "config", "engine"} | DOMAINS
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -18,6 +19,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "base": set(),
     "vrrp": {"base", "track"},
     "track": {"base", "vrrp"},
+    "carp": {"base"},
+    "bfd": {"base"},
+    "dissect": {"base", "vrrp", "carp", "bfd"},
     "config": {"base"} | DOMAINS,
     "engine": {"base", "config"} | DOMAINS,
     "kernel": {"base"},
@@ -27,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lab": BELOW_EDGE | {"edge", "kernel", "control"},
     "doctor": BELOW_EDGE | {"kernel"},
     "daemon": BELOW_EDGE | {"edge", "kernel", "control", "export"},
-    "cli": BELOW_EDGE | {"edge", "kernel", "control", "export", "lab", "daemon", "doctor"},
+    "cli": BELOW_EDGE | {"edge", "kernel", "control", "export", "lab", "daemon", "doctor", "dissect"},
 }
 """What each folder may import besides itself, at any depth of indentation."""
 
@@ -35,12 +39,12 @@ CLI_AT_START = {"holdfast", "holdfast.control.client", "holdfast.control.message
 """What a module of cli/ may import when it is loaded, besides base/ and its neighbours."""
 
 HEAVY = {"asyncio", "logging", "dataclasses", "subprocess", "ipaddress", "click", "rich", "pyroute2"}
-LIGHT_FOLDERS = {"base", "vrrp", "track", "config", "engine", "kernel", "edge", "control", "export", "daemon"}
+LIGHT_FOLDERS = {"base", "vrrp", "track", "carp", "bfd", "config", "engine", "kernel", "edge", "control", "export", "daemon"}
 """Where nothing heavy may be imported: it would cost the daemon its start-up time or its memory."""
 
 OUTSIDE_WORLD = {"time", "socket", "os", "random", "secrets", "select", "selectors", "signal", "threading", "pathlib",
                  "io", "tempfile", "shutil", "glob", "datetime", "mmap", "fcntl", "ctypes"}  # fmt: skip
-PURE_FOLDERS = {"base", "vrrp", "track", "config", "engine"}
+PURE_FOLDERS = {"base", "vrrp", "track", "carp", "bfd", "config", "engine", "dissect"}
 MAY_ASK = {
     "src/holdfast/base/address.py": {"socket": {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}},
     "src/holdfast/config/disk.py": {"os": set[str](), "socket": set[str](), "glob": set[str]()},

@@ -18,6 +18,7 @@ COMMANDS = {
     "plan": ("holdfast.cli.plan", "what a reload would change, and the risk"),
     "reload": ("holdfast.cli.reload", "take the changed configuration over, with automatic return"),
     "drift": ("holdfast.cli.drift", "what two nodes' files disagree on, and what that would do"),
+    "decode": ("holdfast.cli.decode", "the packets of a capture file, a line each"),
 }
 """Each command's module, which holds `command`, and its line in the help: a new command is one line here."""
 

@@ -1,0 +1,1 @@
+"""CARP, the protocol of OpenBSD, FreeBSD and ucarp: its wire format."""
