@@ -30,8 +30,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "export": BELOW_EDGE,
     "lab": BELOW_EDGE | {"edge", "kernel", "control"},
     "doctor": BELOW_EDGE | {"kernel"},
+    "who": BELOW_EDGE | {"kernel"},
     "daemon": BELOW_EDGE | {"edge", "kernel", "control", "export"},
-    "cli": BELOW_EDGE | {"edge", "kernel", "control", "export", "lab", "daemon", "doctor", "dissect"},
+    "cli": BELOW_EDGE | {"edge", "kernel", "control", "export", "lab", "daemon", "doctor", "who", "dissect"},
 }
 """What each folder may import besides itself, at any depth of indentation."""
 

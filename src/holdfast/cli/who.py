@@ -11,8 +11,8 @@ from holdfast.cli.drawing import Sheet
 from holdfast.control.client import AskError, NoDaemonError, ask
 
 if TYPE_CHECKING:
-    from holdfast.cli.who_ask import Heard, Kernel, Question
-    from holdfast.cli.who_judge import Verdict
+    from holdfast.who.asking import Heard, Kernel, Question
+    from holdfast.who.judge import Verdict
 
 LONGEST_WAIT_S = 5.0
 """An advert of a slow master is waited for, but not longer than this unless asked for with --wait."""
@@ -55,7 +55,7 @@ def command(
     except (AskError, UnusableError) as reason:
         click.echo(f"holdfast: {reason}", err=True)
         raise SystemExit(1) from None
-    from holdfast.cli.who_judge import exit_status
+    from holdfast.who.judge import exit_status
 
     if as_json:
         import msgspec
@@ -73,7 +73,7 @@ def look(
     words: tuple[str, ...], interface: str | None, names: bool, wait_s: float | None, run_dir: str | None
 ) -> list["Verdict"]:
     """The verdict on every address asked for."""
-    from holdfast.cli.who_ask import Kernel
+    from holdfast.who.asking import Kernel
 
     status, missing = _status(run_dir)
     kernel = Kernel()
@@ -97,7 +97,7 @@ def _status(run_dir: str | None) -> tuple[dict[str, Any] | None, str]:
 def _questions(
     words: tuple[str, ...], interface: str | None, status: dict[str, Any] | None, missing: str, kernel: "Kernel"
 ) -> list["Question"]:
-    from holdfast.cli.who_ask import Question, prefix
+    from holdfast.who.asking import Question, prefix
 
     known: list[Question] = []
     for instance in (status or {}).get("instances") or []:
@@ -119,7 +119,7 @@ def _questions(
 def _by_address(
     word: str, interface: str | None, known: list["Question"], missing: str, kernel: "Kernel"
 ) -> list["Question"]:
-    from holdfast.cli.who_ask import Question, prefix
+    from holdfast.who.asking import Question, prefix
 
     try:
         address = prefix(word)
@@ -150,8 +150,8 @@ def _interface(instance: dict[str, Any], address: bytes, kernel: "Kernel") -> st
 
 def _judged(questions: list["Question"], kernel: "Kernel", names: bool, wait_s: float | None) -> list["Verdict"]:
     from holdfast.base.address import text
-    from holdfast.cli.who_ask import neighbours_known, of_daemon, of_kernel, of_wire
-    from holdfast.cli.who_judge import verdict
+    from holdfast.who.asking import neighbours_known, of_daemon, of_kernel, of_wire
+    from holdfast.who.judge import verdict
 
     heard = {where: _hear(where, questions, kernel, wait_s) for where in dict.fromkeys(q.interface for q in questions)}
     asked = {text(one.address) for one in questions}
@@ -179,7 +179,7 @@ def _judged(questions: list["Question"], kernel: "Kernel", names: bool, wait_s: 
 
 def _hear(where: str, questions: list["Question"], kernel: "Kernel", wait_s: float | None) -> "Heard":
     """Ask on one interface; wait for adverts only as long as an owner's own address is unknown."""
-    from holdfast.cli.who_ask import advertised, listen
+    from holdfast.who.asking import advertised, listen
 
     here = [one for one in questions if one.interface == where]
     known = any(one.instance is not None for one in here)

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 
 from holdfast.base.address import Address, Mac, is_link_local, mac_text, parse, text
-from holdfast.cli.who_judge import Evidence
 from holdfast.kernel.errors import KernelRefused
 from holdfast.kernel.neighbour_probe import Answer, NeighbourProbe, Overheard
 from holdfast.kernel.netlink import NetlinkSocket
 from holdfast.kernel.ports import AddressSeen, LinkSeen
 from holdfast.vrrp.packet import Malformed, decode_vrrp
+from holdfast.who.judge import Evidence
 
 ASKED = 3
 """Questions for each address, in case one is lost."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from holdfast.cli.who_judge import Evidence, Owner, exit_status, verdict
+from holdfast.who.judge import Evidence, Owner, exit_status, verdict
 
 A, B, V = "02:00:00:00:00:0a", "02:00:00:00:00:0b", "00:00:5e:00:01:33"
 

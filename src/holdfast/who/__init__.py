@@ -1,0 +1,1 @@
+"""Who has a virtual address: gathering the evidence, and weighing it."""
