@@ -18,6 +18,8 @@ COMMANDS = {
     "release": ("holdfast.cli.release", "end a hand-over: the election is free again"),
     "plan": ("holdfast.cli.plan", "what a reload would change, and the risk"),
     "reload": ("holdfast.cli.reload", "take the changed configuration over, with automatic return"),
+    "dump": ("holdfast.cli.dump", "write what the daemon was told and decided; where its dumps go"),
+    "replay": ("holdfast.cli.replay", "a recording, decided again; --explain says why each state changed"),
     "drift": ("holdfast.cli.drift", "what two nodes' files disagree on, and what that would do"),
     "decode": ("holdfast.cli.decode", "the packets of a capture file, a line each"),
 }

@@ -10,6 +10,7 @@ import msgspec
 
 from holdfast.config.plan import Scheduling, VrrpPlan
 from holdfast.daemon.options import Options
+from holdfast.daemon.recording import recorded_failure
 from holdfast.edge.channel import Channel, ToWorker
 from holdfast.edge.loop import Loop
 from holdfast.edge.worker import VrrpWorker
@@ -66,11 +67,13 @@ def run_vrrp_worker(octets: bytes, options: Options, end: socket.socket, pulse: 
         wakeup.append(worker)
         for refusal in schedule(plan.settings.scheduling):
             channel.put(LogLine(Level.WARNING, refusal.text()))
-        worker.start()
+        with recorded_failure(worker.engine, options, KernelRefused):
+            worker.start()
     except KernelRefused as refused:
         channel.send(LogLine(Level.ERROR, str(refused)))
         return EXIT_PERMISSION
-    worker.run()
+    with recorded_failure(worker.engine, options):
+        worker.run()
     worker.close()
     orphaned = channel.closed
     channel.close()

@@ -18,7 +18,7 @@ from holdfast.base.problem import Grade
 from holdfast.base.time import SECOND, Nanoseconds, span_text
 from holdfast.control.messages import Request
 from holdfast.control.server import ControlServer, Reply
-from holdfast.daemon import command_reload, command_switch
+from holdfast.daemon import command_reload, command_switch, recording
 from holdfast.daemon.building import Build, Built
 from holdfast.daemon.listeners import Listeners
 from holdfast.daemon.options import Options
@@ -84,6 +84,7 @@ class Supervisor:
             "status": self._status,
             **command_reload.commands(self),
             **command_switch.commands(self),
+            **recording.commands(self),
         }
         self._signal_reader = self._take_signals()
 
@@ -143,6 +144,7 @@ class Supervisor:
                 self.reload()
             elif number == signal.SIGUSR1:
                 self._dump("data")
+                recording.on_signal(self)
             elif number in (signal.SIGUSR2, STATS_CLEAR):
                 self._dump("stats", clear=number == STATS_CLEAR)
             elif number == JSON:

@@ -43,6 +43,12 @@ class Ask(msgspec.Struct, frozen=True, tag=True):
     clear: bool = False
 
 
+class Record(msgspec.Struct, frozen=True, tag=True):
+    """The supervisor asks for the recording (engine/record.py); answered by Reply number `ask` with its frames."""
+
+    ask: int
+
+
 class Reload(msgspec.Struct, frozen=True, tag=True):
     """A new plan lies in the memory file that comes with this message."""
 
@@ -68,7 +74,7 @@ class Stop(msgspec.Struct, frozen=True, tag=True):
 
 
 ToSupervisor = AnyNotice | Ready | Reply
-ToWorker = ScriptFinished | Ask | Reload | Stop | Switch
+ToWorker = ScriptFinished | Ask | Record | Reload | Stop | Switch
 
 
 class Channel:

@@ -16,14 +16,12 @@ from holdfast.base.time import MICROSECOND, MILLISECOND, SECOND, Nanoseconds, sp
 from holdfast.config.plan import VrrpPlan
 from holdfast.edge.addresses import Addresses
 from holdfast.edge.adverts import Adverts
-from holdfast.edge.channel import Ask, Channel, Ready, Reload, Reply, Stop, Switch
+from holdfast.edge.channel import Ask, Channel, Ready, Record, Reload, Reply, Stop, Switch
 from holdfast.edge.clock import asleep_ns, monotonic_ns, wall_text
 from holdfast.edge.interfaces import Interfaces
 from holdfast.edge.loop import Loop
 from holdfast.edge.neighbours import Neighbours
 from holdfast.edge.no_accept import NoAccept
-from holdfast.engine import holds
-from holdfast.engine.engine import Engine
 from holdfast.engine.messages import (
     AddressesApplied,
     AddressesRefused,
@@ -50,7 +48,7 @@ from holdfast.engine.messages import (
     Unwatch,
     Watch,
 )
-from holdfast.engine.reload import reload
+from holdfast.engine.record import RecordedEngine
 from holdfast.engine.timers import LEAD
 from holdfast.engine.view import NodeView, node_view
 from holdfast.kernel import process
@@ -102,7 +100,7 @@ class VrrpWorker:
         self.no_accept = NoAccept(plan.settings, self.addresses)
         self.neighbours = Neighbours(self.interfaces, self.addresses, plan.garp_groups)
         self.adverts = Adverts(loop.watch, loop.unwatch, self.handle)
-        self.engine = Engine(plan, monotonic_ns(), boot_age())
+        self.engine = RecordedEngine(plan, monotonic_ns(), boot_age())
         self._asleep_ns = asleep_ns()
         self._sysctls = Sysctls()
         self._retry: dict[int, Nanoseconds] = {}
@@ -224,6 +222,7 @@ class VrrpWorker:
 
     def _heartbeat(self, now: Nanoseconds) -> None:
         self._notice_sleep(now)
+        self.engine.turn(now)
         for (interface, vrid), count in self.adverts.unknown_vrids.items():
             if self.plan.settings.log_unknown_vrids:
                 what = f"VRID {vrid}" if vrid >= 0 else "a packet too short to be an advert"
@@ -410,6 +409,8 @@ class VrrpWorker:
             self.handle(message, now)
         elif isinstance(message, Ask):
             self._background.append(self._answer(message))
+        elif isinstance(message, Record):
+            self._background.append(self._record(message))
         elif isinstance(message, Reload) and fd is not None:
             self._background.append(self._reload(message.size, fd))
         elif isinstance(message, Switch):
@@ -421,8 +422,7 @@ class VrrpWorker:
     def _switch(self, asked: Switch, now: Nanoseconds) -> None:
         """A planned hand-over: looked at first, carried out unless it is only a rehearsal, and answered."""
         self._bring_up_to_date()
-        answer = holds.command(
-            self.engine,
+        answer, effects = self.engine.command(
             asked.instance,
             asked.direction,
             by=asked.by,
@@ -431,7 +431,7 @@ class VrrpWorker:
             dry_run=asked.dry_run,
             now=now,
         )
-        self.act(self.engine.take(), now)
+        self.act(effects, now)
         self.channel.put(Reply(asked.ask, msgspec.json.encode(answer), True))
 
     def _bring_up_to_date(self) -> None:
@@ -467,7 +467,7 @@ class VrrpWorker:
         yield
         now = monotonic_ns()
         self.plan = plan
-        self.act(reload(self.engine, plan, [], now), now)
+        self.act(self.engine.reload(plan, [], now), now)
         self.channel.put(Ready(len(plan.instances)))
         gc.freeze()
 
@@ -488,6 +488,13 @@ class VrrpWorker:
         if ask.clear:
             for slot in self.engine.slots.values():
                 slot.counters = {"advert_sent": -self.engine.beats.sent(slot.number)}
+
+    def _record(self, asked: Record) -> Iterator[None]:
+        for frames in self.engine.frames():
+            for start in range(0, len(frames), REPLY_BYTES):
+                self.channel.put(Reply(asked.ask, frames[start : start + REPLY_BYTES], False))
+            yield
+        self.channel.put(Reply(asked.ask, b"", True))
 
     def close(self) -> None:
         """Give every descriptor back."""

@@ -6,6 +6,8 @@ little before its own time (an advert may be early, never late); otherwise it be
 most BEAT_SIZE members, so that no burst overruns a peer's receive buffer.
 """
 
+from collections.abc import Sequence
+
 from holdfast.base.time import Nanoseconds
 
 BEAT_SIZE = 128
@@ -98,6 +100,19 @@ class Beats:
             beat.next_at += beat.interval_ns
             if beat.next_at <= now:
                 beat.next_at = now + beat.interval_ns
+        self._set_next()
+
+    def rhythms(self) -> list[tuple[int, Nanoseconds, Nanoseconds, tuple[int, ...]]]:
+        """Every beat: its number, interval, next time and slots."""
+        return [(beat.number, beat.interval_ns, beat.next_at, tuple(beat.slots)) for beat in self._beats.values()]
+
+    def put_back(self, rhythms: Sequence[tuple[int, Nanoseconds, Nanoseconds, tuple[int, ...]]]) -> None:
+        """Go on from what `rhythms` gave; nothing is counted as sent."""
+        for number, interval_ns, next_at, slots in rhythms:
+            beat = self._beats[number] = Beat(number, interval_ns, next_at)
+            beat.slots = list(slots)
+            self._of_slot.update((slot, (beat, 0)) for slot in slots)
+            self._counter = max(self._counter, number)
         self._set_next()
 
     def _set_next(self) -> None:

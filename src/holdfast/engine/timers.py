@@ -77,6 +77,15 @@ class Timers:
             heappush(heap, entry)
         return watched
 
+    def entries(self) -> list[tuple[Nanoseconds, int, Timed]]:
+        """The entries that count, each with the ticket that settles who goes first of two at the same moment."""
+        return [entry for entry in self._heap if entry[2].timer_at == entry[0]]
+
+    def put_back(self, entries: list[tuple[Nanoseconds, int, Timed]]) -> None:
+        """Go on from what `entries` gave."""
+        self._heap = sorted(entries, key=lambda entry: entry[:2])
+        self._ticket = max((ticket for _, ticket, _ in entries), default=0)
+
 
 def earlier(one: Nanoseconds | None, other: Nanoseconds | None) -> Nanoseconds | None:
     """The earlier of two moments, of which either may not be."""

@@ -55,6 +55,16 @@ class Overrides(Protocol):
         """`-s`."""
 
 
+def places(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
+    """Where each dump is written."""
+    return {
+        "data": data_path(settings, "", environment),
+        "parent": data_path(settings, "_parent", environment),
+        "stats": os.path.join(directory(environment), "keepalived.stats"),
+        "json": os.path.join(directory(environment), "keepalived.json"),
+    }
+
+
 def write_dump(
     kind: str, plan: bytes, view: bytes, options: Overrides, environment: Mapping[str, str] = os.environ
 ) -> list[str]:
@@ -76,16 +86,14 @@ def write(kind: str, plan: VrrpPlan, view: NodeView, environment: Mapping[str, s
     """`write_dump` of what is already decoded."""
     settings = plan.settings
     mode = 0o666 & ~(DEFAULT_UMASK if settings.umask is None else settings.umask)
+    place = places(settings, environment)
     if kind == "data":
-        files = {
-            data_path(settings, "_parent", environment): parent_text(plan).encode(),
-            data_path(settings, "", environment): data_text(plan, view).encode(),
-        }
+        files = {place["parent"]: parent_text(plan).encode(), place["data"]: data_text(plan, view).encode()}
     elif kind == "stats":
-        files = {os.path.join(directory(environment), "keepalived.stats"): stats_text(view).encode()}
+        files = {place["stats"]: stats_text(view).encode()}
     else:
         assert kind == "json", kind
-        files = {os.path.join(directory(environment), "keepalived.json"): json_bytes(plan, view)}
+        files = {place["json"]: json_bytes(plan, view)}
     for path, octets in files.items():
         replace(path, octets, mode)
     return list(files)
