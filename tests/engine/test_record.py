@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from holdfast.base.address import Address
@@ -91,6 +91,7 @@ def again(octets: bytes) -> Recording:
 
 @settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.lists(happenings, max_size=30), st.sampled_from([0, 800, 5_000]))
+@example([("switch", "b", 159), ("switch", "b", 1), ("reload", "a", 1), ("switch", "a", 771)], 800)  # two at one moment
 def test_any_weather_decides_the_same_again(things: list[Weather], segment_bytes: int) -> None:
     with pytest.MonkeyPatch.context() as patched:  # small segments: the replay begins at a checkpoint, anywhere
         patched.setattr(record, "SEGMENT_BYTES", segment_bytes or record.SEGMENT_BYTES)

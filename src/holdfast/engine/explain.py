@@ -45,8 +45,8 @@ RULES = {
     "_backup_takes_over": "an operator's switch --here: it advertises a priority above the one heard and leads",
     "_master_timer": "it was silent for so long that another may have taken over: it steps back and listens",
     "_master_slept": "the machine was suspended so long that another may have taken over: it steps back and listens",
-    "_master_advert": "a better master speaks (higher priority, or the same and the higher address), or it had been "
-    "silent itself for too long: it yields (RFC 9568 section 6.4.3)",
+    "_master_advert": "a better master speaks (higher priority, or the same and the higher address): it yields "
+    "(RFC 9568 section 6.4.3)",
 }
 """What the rows of the machine's table that lead to another state come to, by their function's name."""
 
@@ -97,6 +97,8 @@ class ExplainedEngine(Engine):
         super().step(slot, event, now)
         if slot.role is not was:
             row = ROWS[before.__class__, event.__class__].__name__
+            if row == "_master_advert" and slot.cause.startswith("was not running"):
+                row = "_master_timer"
             turn = Turn(
                 slot=slot.number,
                 instance=slot.config.name,

@@ -16,7 +16,7 @@ from holdfast.config.plan import VrrpPlan
 from holdfast.engine import holds, record
 from holdfast.engine.engine import Engine
 from holdfast.engine.messages import EngineEffect, Interface, SendBeat, TimersDue
-from holdfast.engine.record import Begun, Commanded, Frame, Happened, Instances, PlanHead, Reloaded, Routine
+from holdfast.engine.record import Begun, Entry, Frame, Happened, Instances, PlanHead, Reloaded, Routine
 from holdfast.engine.reload import reload
 from holdfast.engine.slot import ScriptSlot, Slot
 from holdfast.engine.timers import Timed
@@ -26,7 +26,6 @@ MAGIC = b"holdfast-recording "
 FORMAT = 1
 LONGEST_FRAME_BYTES = 64 * 1024 * 1024
 
-Entry = Begun | Happened | Reloaded | Commanded
 STATES: dict[str, type[Any]] = {state.__name__: state for state in ROLES}
 
 

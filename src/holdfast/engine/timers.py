@@ -78,8 +78,11 @@ class Timers:
         return watched
 
     def entries(self) -> list[tuple[Nanoseconds, int, Timed]]:
-        """The entries that count, each with the ticket that settles who goes first of two at the same moment."""
-        return [entry for entry in self._heap if entry[2].timer_at == entry[0]]
+        """All entries, each with the ticket that settles who goes first of two at the same moment.
+
+        One that does not count now may count again, when a deadline returns to where it was.
+        """
+        return self._heap[:]
 
     def put_back(self, entries: list[tuple[Nanoseconds, int, Timed]]) -> None:
         """Go on from what `entries` gave."""
