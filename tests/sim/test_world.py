@@ -180,3 +180,49 @@ def test_the_same_seed_gives_the_same_history_and_another_seed_another() -> None
 
     assert history(1) == history(1) != history(2)
     assert len(history(1)) > 6
+
+
+@pytest.mark.parametrize("more", [{}, {"version": 2}, {"adver_interval_ns": SECOND // 10}])
+def test_leaping_over_calm_stretches_comes_to_the_same_as_going_step_by_step(more: dict[str, Any]) -> None:
+    def live(leaps: bool) -> World:
+        use = TrackedUse(kind="script", name="chk")
+        script = ScriptConfig(name="chk", command=Command(argv=("/bin/chk",)), interval_ns=3 * SECOND, fall=2)
+        nodes = [
+            node("a", instance(150, trackers=(use,), **more), instance(100, "V2", 52, **more), scripts=(script,)),
+            node("b", instance(100, **more), instance(150, "V2", 52, preempt_delay_ns=20 * SECOND, **more)),
+            node("c", instance(50, **more)),
+        ]
+        world = World(nodes, leaps=leaps)
+        for happens in (
+            lambda: world.crash("a"),
+            lambda: world.start("a"),
+            lambda: world.switch("c", "VI_1", "here", for_ns=700 * SECOND),
+            lambda: world.suspend("b", 20 * SECOND),
+            lambda: world.script("a", "chk", False),
+            lambda: world.link("b", "eth0", False),
+            lambda: world.link("b", "eth0", True),
+            lambda: world.script("a", "chk", True),
+            lambda: world.isolate("a"),
+        ):
+            world.run(431 * SECOND + 217 * MILLISECOND)
+            happens()
+        world.run(3600 * SECOND)
+        for host in world.hosts.values():
+            assert host.engine is not None
+            host.bring_up_to_date()
+        return world
+
+    stepped, leapt = live(False), live(True)
+    assert stepped.leapt_ns == 0
+    assert leapt.leapt_ns > 0.9 * (leapt.now - leapt.begun)
+    assert leapt.history == stepped.history
+    for name, host in stepped.hosts.items():
+        other = leapt.hosts[name].engine
+        assert host.engine is not None
+        assert other is not None
+        for number, slot in host.engine.slots.items():
+            beats, others = host.engine.beats, other.beats
+            assert (slot.counters, beats.sent(number)) == (other.slots[number].counters, others.sent(number))
+            assert slot.state == other.slots[number].state
+            assert beats.adver_at(number) == others.adver_at(number)
+        assert {n: s.state for n, s in host.engine.scripts.items()} == {n: s.state for n, s in other.scripts.items()}

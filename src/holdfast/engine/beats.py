@@ -115,5 +115,22 @@ class Beats:
             self._counter = max(self._counter, number)
         self._set_next()
 
+    def of(self, slot: int) -> Beat | None:
+        """The beat of a slot; None when it sends none."""
+        found = self._of_slot.get(slot)
+        return found[0] if found else None
+
+    def skip(self, until: Nanoseconds) -> list[tuple[Beat, int, Nanoseconds]]:
+        """In virtual time: enter every stroke up to `until` as sent; (beat, how many, when the last one was)."""
+        skipped = []
+        for beat in self._beats.values():
+            count = (until - beat.next_at) // beat.interval_ns + 1
+            if count > 0:
+                beat.strokes += count
+                beat.next_at += count * beat.interval_ns
+                skipped.append((beat, count, beat.next_at - beat.interval_ns))
+        self._set_next()
+        return skipped
+
     def _set_next(self) -> None:
         self.next_at = min((beat.next_at for beat in self._beats.values()), default=None)

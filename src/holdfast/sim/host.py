@@ -332,26 +332,29 @@ class Host:
     def _joined(self, interface: str, family: Family, group: Address) -> bool:
         return group in self._groups.get((interface, family), ())
 
-    def receive(self, interface: str, frame: Frame) -> None:
-        """One frame arrives: absorbed, or judged and handed to the engine."""
-        engine = self.engine
-        if engine is None or not self.hears(interface, frame):
-            return
+    def receive(self, interface: str, frame: Frame) -> bool:
+        """One frame arrives: absorbed, or judged and handed to the engine; whether it was handed to it."""
+        if self.engine is None or not self.hears(interface, frame):
+            return False
         family = frame.packet.family
         if self.frozen:
             self._waiting.setdefault((interface, family), deque(maxlen=SOCKET_QUEUE)).append(frame)
-            return
+            return False
+        handed = False
         for name in (interface, ""):
             slots = self._listening.get((name, family, frame.vrid))
             if slots is not None:
+                several = len(slots) > 1
                 for number in tuple(slots):
-                    self._take(number, interface, frame, len(slots) > 1)
+                    if self.watched.get(number) is frame:
+                        known = self.heard.get(number)
+                        self.heard[number] = (self.clock, known[1] + 1 if known else 1)
+                    else:
+                        self._take(number, interface, frame, several)
+                        handed = True
+        return handed
 
     def _take(self, number: int, interface: str, frame: Frame, several: bool) -> None:
-        if self.watched.get(number) is frame:
-            known = self.heard.get(number)
-            self.heard[number] = (self.clock, known[1] + 1 if known else 1)
-            return
         rules = self._rules.get(number)  # an advert to its neighbour may just have removed it
         packet = frame.packet
         if rules is None or (several and not rules.meant_for(packet.source, packet.destination)):
@@ -364,6 +367,28 @@ class Host:
         self._current = frame
         self.handle(event)
         self._current = None
+
+    def absorbs(self, interface: str, frame: Frame) -> list[int] | None:
+        """The slots that would absorb a frame; None when it would be handed to one that has to think about it."""
+        if self.engine is None or not self.hears(interface, frame):
+            return []
+        if self.frozen or self.suspended:
+            return None
+        packet = frame.packet
+        absorbing = []
+        for name in (interface, ""):
+            slots = self._listening.get((name, packet.family, frame.vrid), [])
+            for number in slots:
+                if self.watched.get(number) is frame:
+                    absorbing.append(number)
+                    continue
+                meant = len(slots) == 1 or self._rules[number].meant_for(packet.source, packet.destination)
+                deaf = is_multicast(packet.destination) and not self._joined(
+                    interface, packet.family, packet.destination
+                )
+                if meant and not deaf:
+                    return None
+        return absorbing
 
     def _judge(self, number: int, rules: ReceiveRules, frame: Frame) -> EngineEvent:
         taken = receive(rules, frame.packet)

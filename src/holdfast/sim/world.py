@@ -21,6 +21,7 @@ from holdfast.engine import holds
 from holdfast.engine.messages import Interface, LogLine, ScriptFinished
 from holdfast.engine.reload import reload
 from holdfast.engine.slot import Slot
+from holdfast.sim.calm import leap
 from holdfast.sim.history import Entry, Service, Span, address_of
 from holdfast.sim.host import Host, NodeSpec, addresses_of
 from holdfast.sim.wire import CLEAR, Frame, Frames, Weather
@@ -32,6 +33,12 @@ BEGUN: Nanoseconds = 1_000_000_000_000
 
 AT_ONCE = 20_000
 """Happenings in one instant; more would be hosts that answer one another without end."""
+
+LEAST_LEAP: Nanoseconds = 5 * SECOND
+"""A calm stretch shorter than this is gone through step by step."""
+
+LEAP_AGAIN: Nanoseconds = SECOND
+"""How soon after a look for calm the next one is taken."""
 
 HEARTBEAT: Nanoseconds = 2 * SECOND
 """How often a worker looks whether the machine was suspended."""
@@ -48,11 +55,17 @@ class World:
         *,
         logs: bool = False,
         start: bool = True,
+        leaps: bool = False,
     ) -> None:
         self.now = self.begun = BEGUN
         self.chance = Random(seed)
         self.weather = weather
         self.logs = logs
+        self.leaps = leaps  # go over calm stretches in one step (calm.py)
+        self.leapt_ns: Nanoseconds = 0  # how much of the time was gone over so
+        self.happened: Callable[[], None] | None = None  # called when the history has grown and all is delivered
+        self._told = 0
+        self._leap_at: Nanoseconds = 0
         self.history: list[Entry] = []
         self.frames = Frames()
         self.hosts = {spec.name: Host(self, spec) for spec in nodes}
@@ -80,6 +93,10 @@ class World:
             if at > until:
                 self.now = until
                 return
+            if self.leaps and self.now >= self._leap_at:
+                self._leap_at = self.now + LEAP_AGAIN
+                if leap(self, min(until, later_at), LEAST_LEAP):
+                    continue
             at_once = 0 if at > self.now else at_once + 1
             assert at_once < AT_ONCE, f"time stands still at {self.now - self.begun} ns"
             self.now = max(self.now, at)
@@ -95,6 +112,12 @@ class World:
                     self._arm(host)
             if self._wire:
                 self._settle()
+            self._tell()
+
+    def _tell(self) -> None:
+        if self.happened is not None and len(self.history) > self._told:
+            self._told = len(self.history)
+            self.happened()
 
     def later(self, span_ns: Nanoseconds, call: Callable[[], None]) -> None:
         """Do something in `span_ns`."""
@@ -128,6 +151,12 @@ class World:
         """After something was done to a host: what it sent arrives, and its timers are known."""
         self._arm(host)
         self._settle()
+        self._tell()
+
+    def rearm(self, host: Host) -> None:
+        """The host's timers were moved on."""
+        host.wake_at = None
+        self._arm(host)
 
     # ---- what may happen to a host ----------------------------------------------------------------------------------
 
@@ -171,6 +200,7 @@ class World:
         self._event(host, "stop")
         host.leave(cause)
         self._settle()
+        self._tell()
 
     def restart(self, node: str, after_ns: Nanoseconds = 0) -> None:
         """A clean stop, and a start `after_ns` later."""
@@ -335,10 +365,7 @@ class World:
 
     def transmit(self, host: Host, via: str, frame: Frame) -> None:
         """Put a frame onto the wire."""
-        key = (host.name, via, frame)
-        route = self._routes.get(key)
-        if route is None:
-            route = self._routes[key] = self._route(host, via, frame)
+        route = self.route(host, via, frame)
         weather = self.weather
         if weather is CLEAR:
             self._wire.extend(route)
@@ -353,11 +380,18 @@ class World:
     def _arrive(self, host: Host, interface: str, frame: Frame) -> None:
         if host.isolated:
             return
-        host.receive(interface, frame)
-        self._arm(host)
+        if host.receive(interface, frame):
+            self._arm(host)
 
-    def _route(self, host: Host, via: str, frame: Frame) -> list[tuple[Host, str, Frame]]:
-        """Whom a frame reaches, on which interface, and as what."""
+    def route(self, host: Host, via: str, frame: Frame) -> list[tuple[Host, str, Frame]]:
+        """Whom a frame reaches, on which interface, and as what, as the wires are."""
+        key = (host.name, via, frame)
+        route = self._routes.get(key)
+        if route is None:
+            route = self._routes[key] = self._find_route(host, via, frame)
+        return route
+
+    def _find_route(self, host: Host, via: str, frame: Frame) -> list[tuple[Host, str, Frame]]:
         usable = [name for name in (host.interfaces if not via else [via]) if host.hears(name, frame)]
         if not usable or host.isolated:
             return []
@@ -365,7 +399,7 @@ class World:
         segments = {host.segments[name] for name in usable}
         target = frame.packet.destination
         for other in self.hosts.values():
-            if other is host or (host.name, other.name) in self.cuts:
+            if other is host or other.isolated or (host.name, other.name) in self.cuts:
                 continue
             if is_multicast(target):
                 reached += [
