@@ -117,6 +117,18 @@ def test_a_file_cut_short_is_replayed_as_far_as_it_goes(file: Path) -> None:
     assert json.loads(run(file, "--json").output)["damage"] == "its end is missing"
 
 
+def test_a_damaged_file_never_ends_in_a_traceback(file: Path) -> None:
+    whole = frames()
+    for at in range(0, len(whole), max(len(whole) // 250, 1)):
+        octets = bytearray(whole)
+        octets[at] = (octets[at] + 1 + at % 200) % 256
+        file.write_bytes(file_octets(header(), bytes(octets)))
+        for words in (("--explain",), ("--explain", "--json")):
+            result = run(file, *words)
+            assert result.exception is None or isinstance(result.exception, SystemExit), (at, result.exception)
+            assert result.exit_code in (0, 1)
+
+
 def test_times_of_day_are_those_before_the_writing() -> None:
     written = clock(header(), 100 * SECOND)
     assert since_ns(written, header()) == 100 * SECOND

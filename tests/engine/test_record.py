@@ -232,3 +232,20 @@ def test_what_can_be_read_of_a_damaged_file_is_replayed() -> None:
     broken[len(octets) * 3 // 4] ^= 0xFF
     recording = read(bytes(broken))
     assert recording.damage
+
+
+def test_a_recording_with_octets_changed_is_refused_or_replayed_and_never_worse() -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(record, "SEGMENT_BYTES", 800)
+        frames = b"".join(play([("switch", "a", 4), ("reload", "a", 3)]).lives[0].frames())
+    outcomes = set()
+    for at in range(0, len(frames), max(len(frames) // 400, 1)):
+        changed_frames = bytearray(frames)
+        changed_frames[at] = (changed_frames[at] + 1 + at % 200) % 256
+        try:
+            recording = read(file_octets(HEADER, bytes(changed_frames)))
+            outcome = replay(recording, restored(recording, Engine))
+            outcomes.add("damaged" if recording.damage else "same" if outcome.difference is None else "differs")
+        except BadRecordingError:
+            outcomes.add("refused")
+    assert outcomes == {"damaged", "same", "differs", "refused"}

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from holdfast.engine.explain import Transition
     from holdfast.engine.replay import Difference, Header, Outcome, Recording
 
+LAST_NS: Nanoseconds = 250_000_000_000 * SECOND
+"""The end of the year 9892: past 9999 Python knows no dates."""
+
 
 @click.command("replay", short_help="a recording, decided again; --explain says why each state changed")
 @click.argument("file", type=click.Path())
@@ -82,7 +85,7 @@ def _end(why: str) -> None:
 
 def moment(header: "Header", at: Nanoseconds) -> datetime:
     """A moment of the recording as wall time here."""
-    wall_ns = header.wall_ns - (header.monotonic_ns - at)
+    wall_ns = min(max(header.wall_ns - (header.monotonic_ns - at), 0), LAST_NS)  # a damaged one may say anything
     return datetime.fromtimestamp(wall_ns // SECOND).astimezone() + timedelta(microseconds=wall_ns % SECOND // 1000)
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from holdfast.base.address import text
+from holdfast.base.address import Address
+from holdfast.base.address import text as address_text
 from holdfast.base.time import Nanoseconds, span_text
 from holdfast.engine import scripts
 from holdfast.engine.engine import Engine
@@ -135,6 +136,11 @@ def transitions(
         )
         for turn in turns
     ]
+
+
+def text(address: Address) -> str:
+    """An address; in hexadecimal if it is none, for a recording may be damaged."""
+    return address_text(address) if len(address) in (4, 16) else address.hex() or "nobody"
 
 
 def event_text(engine: Engine, event: Any) -> str:

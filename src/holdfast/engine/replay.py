@@ -24,7 +24,10 @@ from holdfast.vrrp.machine import ROLES
 
 MAGIC = b"holdfast-recording "
 FORMAT = 1
-LONGEST_FRAME_BYTES = 64 * 1024 * 1024
+MOST_BYTES = 64 * 1024 * 1024
+"""More than any recording of ours comes to when it is inflated."""
+
+PIECE_BYTES = 4096
 
 STATES: dict[str, type[Any]] = {state.__name__: state for state in ROLES}
 
@@ -113,7 +116,7 @@ def read(octets: bytes) -> Recording:
                 recording.entries.extend(_routine(frame))
             else:
                 recording.entries.append(frame)
-    except msgspec.MsgspecError as wrong:
+    except (ValueError, OverflowError, RecursionError) as wrong:  # msgspec's own errors are ValueErrors
         recording.damage = f"a frame can't be read ({wrong})"
     for number, head in heads.items():
         recording.plans[number] = msgspec.structs.replace(head, instances=tuple(instances.get(number, ())))
@@ -140,16 +143,18 @@ def _header(line: bytes) -> Header:
 
 def _inflated(body: bytes, recording: Recording) -> bytes:
     inflater = zlib.decompressobj()
-    pieces = []
+    octets = bytearray()
     try:
-        for start in range(0, len(body), 4096):
-            pieces.append(inflater.decompress(body[start : start + 4096]))
+        for start in range(0, len(body), PIECE_BYTES):
+            octets += inflater.decompress(body[start : start + PIECE_BYTES])
+            if len(octets) > MOST_BYTES:
+                recording.damage = "it is longer than any recording"
+                return bytes(octets[:MOST_BYTES])
         if not inflater.eof:
             recording.damage = "its end is missing"
     except zlib.error as wrong:
         recording.damage = f"it is damaged ({wrong})"
-    pieces.append(b"" if recording.damage.startswith("it is") else inflater.flush())
-    return b"".join(pieces)
+    return bytes(octets)
 
 
 def _frames(octets: bytes, recording: Recording) -> Iterator[Frame]:
@@ -157,7 +162,7 @@ def _frames(octets: bytes, recording: Recording) -> Iterator[Frame]:
     at = 0
     while at < len(octets):
         size = int.from_bytes(octets[at : at + 4], "little")
-        if at + 4 + size > len(octets) or size > LONGEST_FRAME_BYTES:
+        if at + 4 + size > len(octets):
             recording.damage = recording.damage or "its end is missing"
             return
         yield decode(memoryview(octets)[at + 4 : at + 4 + size])
@@ -179,7 +184,16 @@ def _routine(frame: Routine) -> Iterator[Happened]:
 def restored(recording: Recording, kind: type[E]) -> E:
     """An engine of class `kind` as it stood when the recording begins; raises BadRecordingError."""
     start = recording.start
-    assert start is not None
+    assert start is not None, "`read` refuses a recording without a beginning"
+    try:
+        return _restored(recording, start, kind)
+    except (LookupError, TypeError, ValueError, AttributeError, msgspec.MsgspecError) as wrong:
+        if isinstance(wrong, BadRecordingError):
+            raise
+        raise BadRecordingError(f"its beginning is damaged ({wrong!r}): copy it again, or write a new one") from None
+
+
+def _restored(recording: Recording, start: record.Fresh | record.Checkpoint, kind: type[E]) -> E:
     plan = recording.plans.get(start.plan)
     if plan is None:
         raise BadRecordingError(f"plan {start.plan}, with which it begins, is not in it: write a new one")
