@@ -1,6 +1,6 @@
 """Whatever the weather, a recording decides the same again; a changed entry is found; the ring keeps its bounds."""
 
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -12,9 +12,10 @@ from holdfast.base.time import MILLISECOND, SECOND
 from holdfast.config.plan import VrrpPlan
 from holdfast.engine import record
 from holdfast.engine.engine import Engine
-from holdfast.engine.messages import AdvertArrived, SetAddresses, TimersDue
+from holdfast.engine.messages import AdvertArrived, EngineEvent, ScriptFinished, SetAddresses, TimersDue
 from holdfast.engine.record import Happened, RecordedEngine
 from holdfast.engine.replay import BadRecordingError, Header, Recording, file_octets, read, replay, restored
+from holdfast.engine.slot import Slot
 from holdfast.vrrp.config import AuthType
 from tests.engine import storm as storm_module
 from tests.engine.storm import Router, Storm
@@ -100,6 +101,12 @@ def test_any_weather_decides_the_same_again(things: list[Weather], segment_bytes
         recording = again(written(engine))
         assert recording.entries
         assert isinstance(recording.start, record.Fresh) or segment_bytes
+
+
+def test_every_event_and_every_attribute_of_a_slot_is_known_to_the_recording() -> None:
+    assert set(get_args(record.AnyEvent)) == {*EngineEvent.__subclasses__(), ScriptFinished}
+    left_aside = {"counters", "group"}  # nothing depends on the one, the plan says the other
+    assert set(record.SlotPoint.__struct_fields__) - {"key", "kind"} | {"config"} == {*Slot.__slots__} - left_aside
 
 
 def a_minute() -> RecordedEngine:

@@ -172,10 +172,12 @@ def _frames(octets: bytes, recording: Recording) -> Iterator[Frame]:
 def _routine(frame: Routine) -> Iterator[Happened]:
     moments: array[int] = array("q")
     moments.frombytes(frame.moments[: len(frame.moments) // 16 * 16])
+    due = TimersDue()
+    sent: dict[int, list[Any]] = {0: []}
     for index in range(0, len(moments), 2):
         now, beat = moments[index], moments[index + 1]
-        effects = [{"type": "SendBeat", "beat": beat, "version": 0}] if beat else []
-        yield Happened(now, TimersDue(), effects)
+        effects = sent.setdefault(beat, [{"type": "SendBeat", "beat": beat, "version": 0}])
+        yield Happened(now, due, effects)
 
 
 # ---- the engine as it was -------------------------------------------------------------------------------------------
