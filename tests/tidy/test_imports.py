@@ -2,7 +2,7 @@
 
     base ← vrrp, track ← config ← engine ← edge, control, export, lab, sim ← daemon ← cli (inside its commands)
     base ← kernel ← edge
-    base, vrrp, carp, bfd ← dissect ← cli (inside its commands)
+    base, vrrp, carp, bfd ← dissect ← sniff ← cli (inside its commands)
 """
 
 import ast
@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "carp": {"base"},
     "bfd": {"base"},
     "dissect": {"base", "vrrp", "carp", "bfd"},
+    "sniff": {"base", "dissect", "vrrp", "carp", "bfd"},
     "config": {"base"} | DOMAINS,
     "engine": {"base", "config"} | DOMAINS,
     "kernel": {"base"},
@@ -33,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "doctor": BELOW_EDGE | {"kernel"},
     "who": BELOW_EDGE | {"kernel"},
     "daemon": BELOW_EDGE | {"edge", "kernel", "control", "export"},
-    "cli": BELOW_EDGE | {"edge", "kernel", "control", "export", "lab", "sim", "daemon", "doctor", "who", "dissect"},
+    "cli": BELOW_EDGE | {"edge", "kernel", "control", "export", "lab", "sim", "daemon", "doctor", "who", "dissect", "sniff"},
 }
 """What each folder may import besides itself, at any depth of indentation."""
 
@@ -46,7 +47,7 @@ LIGHT_FOLDERS = {"base", "vrrp", "track", "carp", "bfd", "config", "engine", "ke
 
 OUTSIDE_WORLD = {"time", "socket", "os", "random", "secrets", "select", "selectors", "signal", "threading", "pathlib",
                  "io", "tempfile", "shutil", "glob", "datetime", "mmap", "fcntl", "ctypes"}  # fmt: skip
-PURE_FOLDERS = {"base", "vrrp", "track", "carp", "bfd", "config", "engine", "dissect", "sim"}
+PURE_FOLDERS = {"base", "vrrp", "track", "carp", "bfd", "config", "engine", "dissect", "sniff", "sim"}
 MAY_ASK = {
     "src/holdfast/base/address.py": {"socket": {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}},
     "src/holdfast/sim/wire.py": {"random": {"Random"}},

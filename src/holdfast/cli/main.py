@@ -22,6 +22,7 @@ COMMANDS = {
     "replay": ("holdfast.cli.replay", "a recording, decided again; --explain says why each state changed"),
     "drift": ("holdfast.cli.drift", "what two nodes' files disagree on, and what that would do"),
     "decode": ("holdfast.cli.decode", "the packets of a capture file, a line each"),
+    "sniff": ("holdfast.cli.sniff", "every VRRP, CARP and BFD speaker heard; never transmits"),
 }
 """Each command's module, which holds `command`, and its line in the help: a new command is one line here."""
 
