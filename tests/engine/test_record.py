@@ -12,11 +12,20 @@ from holdfast.base.time import MILLISECOND, SECOND
 from holdfast.config.plan import VrrpPlan
 from holdfast.engine import record
 from holdfast.engine.engine import Engine
-from holdfast.engine.messages import AdvertArrived, EngineEvent, ScriptFinished, SetAddresses, TimersDue
+from holdfast.engine.messages import (
+    AdvertArrived,
+    EngineEvent,
+    Interface,
+    ScriptFinished,
+    SetAddresses,
+    StateNotice,
+    Tell,
+    TimersDue,
+)
 from holdfast.engine.record import Happened, RecordedEngine
 from holdfast.engine.replay import BadRecordingError, Header, Recording, file_octets, read, replay, restored
 from holdfast.engine.slot import Slot
-from holdfast.vrrp.config import AuthType
+from holdfast.vrrp.config import AuthType, GroupConfig
 from tests.engine import storm as storm_module
 from tests.engine.storm import Router, Storm
 from tests.engine.test_storm import FAULTS, HOSTS, Weather, clear_up, instance, plans, weather
@@ -256,3 +265,66 @@ def test_a_recording_with_octets_changed_is_refused_or_replayed_and_never_worse(
         except BadRecordingError:
             outcomes.add("refused")
     assert outcomes == {"damaged", "same", "differs", "refused"}
+
+
+def stands(engine: Engine) -> dict[str, Any]:
+    """All that an engine's decisions depend on."""
+    names: dict[int, Any] = {id(slot): slot.number for slot in engine.slots.values()}
+    names |= {id(script): name for name, script in engine.scripts.items()}
+    return {
+        "slots": [
+            {name: getattr(slot, name) for name in Slot.__slots__ if name != "counters"} for slot in engine.slots.values()
+        ],
+        "scripts": {name: (script.config, script.state, script.timer_at) for name, script in engine.scripts.items()},
+        "beats": sorted(rhythm[1:] for rhythm in engine.beats.rhythms()),
+        "timers": sorted(
+            (at, names[id(timed)]) for at, _, timed in engine._timers.entries() if isinstance(timed, Slot)
+            and id(timed) in names
+        ),
+        "groups": (engine.groups.roles, engine.groups.left_master, engine.groups.configs),
+        "members": {name: [slot.number for slot in slots] for name, slots in engine.groups.members.items()},
+        "rest": (engine.interfaces, engine.verdicts, engine.number, engine.hold_until, engine.leaving),
+    }  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.lists(happenings, max_size=20))
+@example([("script", "a", 1), ("reload", "a", 4), ("run", "a", 3000), ("switch", "a", 0), ("stop", "b", 0)])
+def test_a_checkpoint_holds_all_that_decisions_depend_on(things: list[Weather]) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(record, "SEGMENTS", 1)
+        patched.setattr(record, "SEGMENT_BYTES", 0)  # a checkpoint after each event, and only the last is kept
+        storm = Recorded(**{name: (HOSTS[name][0], plans(HOSTS[name][1])[0]) for name in "ab"})
+        for what, name, number in things:
+            if name in storm.routers:
+                HAPPENINGS[what](storm, storm.routers[name], number)
+    for engine in storm.lives:
+        recording = read(written(engine))
+        assert isinstance(recording.start, record.Checkpoint)
+        twin = restored(recording, Engine)
+        assert replay(recording, twin).difference is None
+        assert stands(twin) == stands(engine)
+
+
+def test_groups_settle_in_the_plan_s_order_whatever_their_names() -> None:
+    names = [f"G{number}" for number in range(8)]
+    members = tuple(instance(f"V{number}", number + 1, 100) for number in range(8))
+    groups = tuple(GroupConfig(name=name, members=(f"V{name[1:]}",)) for name in names)
+    begun = Engine(VrrpPlan(instances=members, groups=groups), 0).begin([a_link()], 0)
+    told = [effect.notice for effect in begun if isinstance(effect, Tell)]
+    assert [notice.name for notice in told if isinstance(notice, StateNotice) and notice.kind == "GROUP"] == names
+
+
+def a_link() -> Interface:
+    return Interface(name="eth0", index=2, up=True, addresses=(Address(b"\xc0\x00\x02\x01"),))
+
+
+def test_a_thousand_effects_are_not_encoded_before_they_are_carried_out() -> None:
+    members = tuple(instance(f"V{number}", number + 1, 100) for number in range(60))
+    engine = RecordedEngine(VrrpPlan(instances=members), 0)
+    engine.begin([a_link()], 0)
+    engine.take_due(4 * SECOND)
+    effects = engine.handle(TimersDue(), 4 * SECOND)
+    assert len(effects) >= 60 * 3
+    assert any(isinstance(item, Happened) and item.effects is effects for item in engine._segment.items)
+    assert again(written(engine)).entries[-1].now == 4 * SECOND
