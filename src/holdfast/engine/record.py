@@ -136,7 +136,10 @@ class SlotPoint(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """A segment begins with an engine as it stands; `Slots` follow. Counters are not kept: nothing depends on them."""
+    """A segment begins with an engine as it stands; `Slots` follow. Counters are not kept: nothing depends on them.
+
+    Nor is what is settled before an event is over (`Groups.left_master`).
+    """
 
     now: Nanoseconds
     plan: int
@@ -146,7 +149,6 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True, tag=4):
     interfaces: tuple[Interface, ...]
     verdicts: tuple[tuple[str, str, bool | None], ...]
     roles: dict[str, Role]
-    left_master: dict[str, str]
     beats: tuple[tuple[int, Nanoseconds, Nanoseconds, tuple[int, ...]], ...]
     timers: tuple[tuple[Nanoseconds, int, int | str], ...]  # when, ticket, the slot's number or the script's name
     scripts: tuple[ScriptPoint, ...]
@@ -336,7 +338,6 @@ class RecordedEngine(Engine):
             interfaces=tuple(self.interfaces.values()),
             verdicts=tuple((*key, up) for key, up in self.verdicts.items()),
             roles=dict(self.groups.roles),
-            left_master=dict(self.groups.left_master),
             beats=tuple(self.beats.rhythms()),
             timers=tuple(
                 (at, ticket, known[id(timed)]) for at, ticket, timed in self._timers.entries() if id(timed) in known

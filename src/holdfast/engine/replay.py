@@ -223,7 +223,6 @@ def _restored(recording: Recording, start: record.Fresh | record.Checkpoint, kin
         timed.timer_at = script.timer_at
         by_number[script.name] = timed
     engine.groups.roles = dict(start.roles)
-    engine.groups.left_master = dict(start.left_master)
     engine.beats.put_back(start.beats)
     engine.resume([(at, ticket, by_number[who]) for at, ticket, who in start.timers])
     return engine
