@@ -59,6 +59,7 @@ def draw(status: dict[str, Any], sheet: Sheet) -> None:
         _instances(instances, now, sheet)
     else:
         sheet.line("no virtual router is configured")
+    _incidents(status.get("incidents") or [], sheet)
     _groups(status.get("sync_groups") or [], sheet)
     _trackers(status.get("trackers") or [], now, sheet)
     for kind in ("bfd", "virtual_servers"):
@@ -159,6 +160,14 @@ def cure(fault: str) -> str:
     if words and words[0] in ("script", "track_script", "vrrp_script") and len(words) > 1:
         return "run it by hand as the same user; the line of this script below says how it ended"
     return ""
+
+
+def _incidents(incidents: list[dict[str, Any]], sheet: Sheet) -> None:
+    for one in incidents:
+        since = span_text(int(one.get("opened_s_ago") or 0) * SECOND)
+        sheet.line()
+        sheet.wrapped(f"{one.get('instance')}: {one.get('text')}; since {since}", DETAIL_INDENT, "SPLIT BRAIN", "red")
+        sheet.wrapped(str(one.get("cure")), DETAIL_INDENT, "  cure")
 
 
 def _groups(groups: list[dict[str, Any]], sheet: Sheet) -> None:

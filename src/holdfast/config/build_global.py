@@ -166,6 +166,7 @@ def read_settings(context: Context, settings: dict[str, Node]) -> Settings:
         umask=get(settings, "umask", None),
         script_security="enable_script_security" in settings,
         vrrp_startup_delay_ns=get(settings, "vrrp_startup_delay", 0),
+        address_probe_ns=get(settings, "vrrp_address_probe", 60 * SECOND),
         vrrp_delay_after_boot_ns=get(settings, "vrrp_delay_after_boot", 0),
         group4=_group(context, settings.get("vrrp_mcast_group4"), VRRP_GROUP_4),
         group6=_group(context, settings.get("vrrp_mcast_group6"), VRRP_GROUP_6),

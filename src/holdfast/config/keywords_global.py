@@ -194,6 +194,8 @@ GLOBAL = block(
     k("vrrp_strict", "off", "nothing the RFC does not allow", BOOL_OPT),
     k("vrrp_owner_ignore_adverts", "unset", "an address owner ignores adverts", BOOL_OPT),
     k("vrrp_startup_delay", "none", "hold all instances after the start", seconds(0.001)),
+    k("vrrp_address_probe", "60 s; 0: never", "how often a master asks whether another has its addresses",
+      seconds(0), ours=True),
     k("vrrp_delay_after_boot", "none", "hold all instances until this long after the boot", seconds(0.001)),
     k("log_unknown_vrids", "off", "log adverts of virtual routers we don't have"),
     later("vmac_prefix", "vrrp; first kept", "what names of VMAC interfaces begin with", WORD),

@@ -43,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     process_names: dict[str, str] = {}  # parent, vrrp, checker, bfd → name
     umask: int | None = None
     vrrp_startup_delay_ns: Nanoseconds = 0
+    address_probe_ns: Nanoseconds = 60_000_000_000  # `vrrp_address_probe`; 0: never
     vrrp_delay_after_boot_ns: Nanoseconds = 0
     group4: Address = VRRP_GROUP_4
     group6: Address = VRRP_GROUP_6

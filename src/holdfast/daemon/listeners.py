@@ -15,12 +15,15 @@ from holdfast.base.problem import Problem
 from holdfast.base.time import SECOND, Nanoseconds
 from holdfast.config.plan import Settings
 from holdfast.daemon.options import Options
+from holdfast.daemon.witness import Witness
+from holdfast.edge.clock import monotonic_ns
 from holdfast.edge.fifos import Fifos
 from holdfast.edge.logs import Limited, Log
 from holdfast.edge.loop import Loop
 from holdfast.edge.notify import NotifyQueues
 from holdfast.edge.scripts import RunHandle, RunResult, ScriptRunner, tracking_result
 from holdfast.edge.state_file import StateFile
+from holdfast.engine.incidents import IncidentView
 from holdfast.engine.messages import (
     AnyNotice,
     LogLine,
@@ -29,6 +32,7 @@ from holdfast.engine.messages import (
     RunScript,
     ScriptFinished,
     StateNotice,
+    SuspicionNotice,
 )
 from holdfast.vrrp.config import NotifyCommands
 from holdfast.vrrp.messages import Level
@@ -75,6 +79,8 @@ class NodeHead(msgspec.Struct, frozen=True):
     worker_pid: int | None
     version: str
     time: str
+    incidents: list[IncidentView] = []
+    incidents_total: dict[str, int] = {}  # cause → how many there were
 
 
 class Listeners:
@@ -103,6 +109,7 @@ class Listeners:
                 log.say_error(f"no state file {path}: {refused.strerror}")
         self._states: dict[tuple[str, str], StateNotice] = {}
         self._closed = False
+        self.witness = Witness(loop, self.take)
 
     @property
     def settings(self) -> Settings:
@@ -175,6 +182,8 @@ class Listeners:
             self._notify.lower_priority(notice, now)
         elif isinstance(notice, PriorityNotice):
             self._fifos.priority(notice, now)
+        if isinstance(notice, StateNotice | SuspicionNotice):
+            self.witness.take(notice, now)
 
     def _state(self, notice: StateNotice, now: Nanoseconds) -> None:
         self._log.line(LogLine(Level.INFO, state_line(notice, self._options.compatible)))
@@ -226,8 +235,6 @@ class Listeners:
         self._runner.start(asked.command, now=now, on_finished=finished)
 
     def _runner_readable(self) -> None:
-        from holdfast.edge.clock import monotonic_ns
-
         self._runner.on_readable(monotonic_ns())
 
     # ---- time -------------------------------------------------------------------------------------------------------
@@ -235,7 +242,7 @@ class Listeners:
     def due_at(self) -> Nanoseconds | None:
         """When `on_due` has something to do."""
         moments = [self._runner.due_at(), self._notify.due_at(), self._log.due_at(), self._limited.due_at()]
-        moments += [state_file.due_at() for state_file in self._state_files]
+        moments += [self.witness.due_at(), *(state_file.due_at() for state_file in self._state_files)]
         return min((at for at in moments if at is not None), default=None)
 
     def on_due(self, now: Nanoseconds) -> None:
@@ -244,6 +251,7 @@ class Listeners:
         self._notify.on_due(now)
         self._limited.on_due(now)
         self._log.on_due(now)
+        self.witness.on_due(now)
         for state_file in self._state_files:
             state_file.on_due(now)
 
@@ -294,6 +302,7 @@ class Listeners:
     def new_plan(self, octets: bytes, now: Nanoseconds) -> None:
         """Listen according to a new plan; the log files are opened anew."""
         self._plan = msgspec.msgpack.decode(octets, type=ListenerPlan)
+        self.witness.load(octets)
         self._log.reopen()
         self._load(now, write_states=self.settings.fifo_write_states_on_reload)
 
@@ -306,6 +315,7 @@ class Listeners:
         if self._closed:
             return
         self._closed = True
+        self.witness.close()
         self._fifos.close(now)
         self.leave_state_files()
         self._loop.unwatch(self._runner.fileno())
@@ -322,7 +332,10 @@ class Listeners:
     def node_head(self, worker_pid: int | None) -> bytes:
         """How a status begins, as JSON."""
         now = datetime.now(UTC).astimezone().isoformat(timespec="milliseconds")
-        return msgspec.json.encode(NodeHead(socket.gethostname(), os.getpid(), worker_pid, __version__, now))
+        incidents = self.witness.view(monotonic_ns())
+        totals = self.witness.incidents.totals
+        head = NodeHead(socket.gethostname(), os.getpid(), worker_pid, __version__, now, incidents, totals)
+        return msgspec.json.encode(head)
 
     def write_dump(self, kind: str, plan: bytes, view: bytes, now: Nanoseconds) -> None:
         """Write the data, stats or json dump, in a process of its own: it may be large."""

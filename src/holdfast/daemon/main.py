@@ -183,6 +183,7 @@ def _supervise(options: Options, built: Built, log: object, terminal: int) -> in
     except OSError as refused:
         log.say_error(f"no commands can be given: {control_path}: {refused.strerror or refused}")
     log.say_start(built.problems)
+    listeners.witness.load(built.plan)
     listeners.start(monotonic_ns())
 
     def begin(now: int) -> None:

@@ -29,7 +29,7 @@ from holdfast.edge.channel import Reply as WorkerReply
 from holdfast.edge.clock import monotonic_ns
 from holdfast.edge.logs import Log
 from holdfast.edge.loop import Loop
-from holdfast.engine.messages import Leaving, RunScript
+from holdfast.engine.messages import Leaving, ReannounceAsked, RunScript
 from holdfast.vrrp.messages import Level
 
 FINAL = {EXIT_FATAL, EXIT_CONFIG, EXIT_PERMISSION}
@@ -87,6 +87,7 @@ class Supervisor:
             **recording.commands(self),
         }
         self._signal_reader = self._take_signals()
+        listeners.witness.reannounce = self._reannounce
 
     # ---- running ----------------------------------------------------------------------------------------------------
 
@@ -167,6 +168,7 @@ class Supervisor:
             return
         channel = Channel(end, ToSupervisor, self.loop, self._from_worker, lambda: None)
         self.worker = Worker(pid, channel, now)
+        self.listeners.witness.begin(now)
         self.service.worker_started(pid)
         self.loop.watch(self.worker.pidfd, self._worker_ended)
         self.log.say(Level.INFO, f"Starting VRRP child process, pid={pid}")
@@ -193,6 +195,10 @@ class Supervisor:
         replies, self._reload_replies = self._reload_replies, []
         for reply, _ in replies:
             reply.send({"reloaded": True, "instances": message.instances})
+
+    def _reannounce(self, instance: str) -> None:
+        if self.worker is not None:
+            self.worker.channel.send(ReannounceAsked(instance))
 
     def _script_finished(self, finished: Any) -> None:
         if self.worker is not None:

@@ -20,7 +20,7 @@ from holdfast.kernel.bpf import AdvertFilter, AdvertFilterUnavailable
 from holdfast.vrrp.config import RESIGN, AuthType, Family, InstanceConfig, OldChecksum
 from holdfast.vrrp.machine import Standing
 from holdfast.vrrp.packet import Advert, ChecksumForm, encode_ipv4, encode_vrrp
-from holdfast.vrrp.receive import PacketRejected, ReceivedPacket, ReceiveRules, receive
+from holdfast.vrrp.receive import PacketRejected, ReceivedPacket, ReceiveRules, receive, strange_though_refused
 
 RECEIVE_PACKETS = 32
 PACKET_BYTES = 2048
@@ -413,12 +413,13 @@ class Adverts:
             )
             taken = receive(rules, packet)
             if isinstance(taken, PacketRejected):
-                self._handle(AdvertRefused(slot, taken.reason.value, taken.text), now)
+                strange = strange_though_refused(rules, packet)
+                self._handle(AdvertRefused(slot, taken.reason.value, taken.text, arrived.source, strange), now)
                 continue
             self._current = arrived
             interval = taken.adver_interval_ns
             event = AdvertArrived(
-                slot, taken.priority, arrived.source, interval, taken.remarks, taken.counted
+                slot, taken.priority, arrived.source, interval, taken.remarks, taken.counted, taken.stranger
             )
             self._handle(event, now)
             self._current = None

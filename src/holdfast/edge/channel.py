@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from holdfast.edge.loop import Loop
-from holdfast.engine.messages import AnyNotice, LogLine, ScriptFinished
+from holdfast.engine.messages import AnyNotice, LogLine, ReannounceAsked, ScriptFinished
 from holdfast.vrrp.messages import Level
 
 PIECE = 60  # messages a packet
@@ -74,7 +74,7 @@ class Stop(msgspec.Struct, frozen=True, tag=True):
 
 
 ToSupervisor = AnyNotice | Ready | Reply
-ToWorker = ScriptFinished | Ask | Record | Reload | Stop | Switch
+ToWorker = ScriptFinished | ReannounceAsked | Ask | Record | Reload | Stop | Switch
 
 
 class Channel:

@@ -37,6 +37,7 @@ from holdfast.engine.messages import (
     Leaving,
     LogLine,
     Readvertise,
+    ReannounceAsked,
     RoutineHeard,
     ScriptFinished,
     SendBeat,
@@ -405,7 +406,7 @@ class VrrpWorker:
     def on_message(self, message: object, fd: int | None) -> None:
         """Something the supervisor says."""
         now = monotonic_ns()
-        if isinstance(message, ScriptFinished):
+        if isinstance(message, ScriptFinished | ReannounceAsked):
             self.handle(message, now)
         elif isinstance(message, Ask):
             self._background.append(self._answer(message))

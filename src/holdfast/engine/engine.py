@@ -12,11 +12,9 @@ The engine is pure like the machines it holds: no socket, clock, file or log. Wh
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import msgspec
-
 from holdfast.base.time import MILLISECOND, Nanoseconds, span_text
 from holdfast.config.plan import VrrpPlan
-from holdfast.engine import holds, lines, scripts
+from holdfast.engine import holds, lines, scripts, suspicions
 from holdfast.engine.beats import Beats
 from holdfast.engine.faults import depends_on, expect_interfaces, own_faults, primary_address
 from holdfast.engine.groups import Groups
@@ -38,6 +36,7 @@ from holdfast.engine.messages import (
     LogLine,
     LowerPriorityNotice,
     Notice,
+    ReannounceAsked,
     RoutineHeard,
     ScriptFinished,
     SendBeat,
@@ -64,7 +63,6 @@ from holdfast.vrrp.machine import (
     Left,
     Master,
     Standing,
-    fresh_backup,
     heard_again,
     is_routine,
     master_down_interval,
@@ -131,6 +129,7 @@ class Engine:
             ScriptFinished: self._script_finished,
             Asleep: self._asleep,
             StopAsked: self._stop_asked,
+            ReannounceAsked: self._reannounce_asked,
         }
 
     # ---- the verb ---------------------------------------------------------------------------------------------------
@@ -233,6 +232,7 @@ class Engine:
             if now - beat.next_at < LATE:
                 self._effects.append(SendBeat(beat.number, beat.version))
             else:
+                self.tell(suspicions.stalled(now - beat.next_at))
                 for number in list(beat.slots):
                     slot = self.slots[number]
                     slot.state = Master(beat.next_at)
@@ -294,6 +294,7 @@ class Engine:
         slot.state = after
         if after is not before and isinstance(after, Master):
             self._join_beat(slot, after, before)
+            suspicions.took_over(self, slot, before, event)
         elif isinstance(before, Master) and not isinstance(after, Master):
             slot.count("advert_sent", self.beats.leave(slot.number))
         for effect in effects:
@@ -360,6 +361,7 @@ class Engine:
     def _rival(self, slot: Slot, effect: RivalHeard) -> None:
         slot.count("rival_adverts")
         self.tell(lines.rival(slot, effect.source, effect.priority))
+        suspicions.rival(self, slot, effect)
         self.tell(LowerPriorityNotice(slot.config.name, slot.standing.priority))
         if slot.group is not None:  # the switches may have learnt the rival for every address of the group
             for other in self.groups.others(slot):
@@ -380,10 +382,13 @@ class Engine:
             slot.count(event.counted)
         for remark in event.remarks:
             self.tell(LogLine(Level.WARNING, f"({slot.config.name}) {remark}", "remark"))
+        slot.resigned = event.priority == RESIGN
         received = AdvertReceived(event.priority, event.source, event.adver_interval_ns)
         if isinstance(slot.state, Backup) and event.priority == RESIGN:
             self.tell(lines.resigned(slot, event.source))
         slot.heard_after = now
+        if event.counted or event.stranger:
+            suspicions.odd(self, slot, event, now)
         self.step(slot, received, now)
         if is_routine(slot.config, slot.standing, slot.state, received):
             slot.watched = True
@@ -398,6 +403,7 @@ class Engine:
             return
         slot.count(event.reason)
         self.tell(LogLine(Level.WARNING, f"({slot.config.name}) {event.text}", event.reason))
+        suspicions.refused(self, slot, event, now)
 
     def _routine_heard(self, event: RoutineHeard, now: Nanoseconds) -> None:
         if event.slot in self.slots:
@@ -559,27 +565,16 @@ class Engine:
         slot.timer_at = None
         self._effects += (Unwatch(slot.number), Dismiss(slot.number))
 
-    def restart_timer(self, slot: Slot, now: Nanoseconds) -> None:
-        """A changed configuration: a backup waits its new full interval, a master advertises at once and goes on."""
-        state = slot.state
-        if isinstance(state, Backup):
-            if state.master is None:
-                slot.state = fresh_backup(slot.config, slot.standing, now)
-            else:
-                wait = master_down_interval(slot.config, slot.standing.priority, state.master_adver_interval_ns)
-                slot.state = msgspec.structs.replace(state, master_down_at=now + wait)
-            slot.timer_at = None
-            self.set_timer(slot, self._slot_deadline(slot))
-        elif isinstance(state, Master):
-            slot.count("advert_sent", self.beats.leave(slot.number) + 1)
-            slot.state = Master(now + slot.config.adver_interval_ns)
-            self.beats.join(slot.number, slot.config.adver_interval_ns, slot.state.adver_at)
-            self._effects.append(SendOne(slot.number, slot.standing.priority))
-
     def _asleep(self, event: Asleep, now: Nanoseconds) -> None:
         self.tell(LogLine(Level.WARNING, f"This machine was suspended for {span_text(event.span_ns)}; listening first"))
+        self.tell(suspicions.stalled(event.span_ns))
         for slot in list(self.slots.values()):
             self.step(slot, Slept(event.span_ns), now)
+
+    def _reannounce_asked(self, event: ReannounceAsked, now: Nanoseconds) -> None:
+        for slot in self.slots.values():
+            if slot.config.name == event.instance and slot.role is Role.MASTER:
+                self._effects.append(AnnounceAddresses(slot.number, 1))
 
     def _stop_asked(self, event: StopAsked, now: Nanoseconds) -> None:
         self.leaving = True

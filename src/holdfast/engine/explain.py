@@ -19,6 +19,7 @@ from holdfast.engine.messages import (
     Asleep,
     EngineEffect,
     InterfaceSeen,
+    ReannounceAsked,
     ScriptFinished,
     SendOne,
     SetAddresses,
@@ -169,6 +170,8 @@ def event_text(engine: Engine, event: Any) -> str:
             return f"the machine had been suspended for {span_text(event.span_ns)}"
         case StopAsked():
             return f"asked to leave: {event.cause}"
+        case ReannounceAsked():
+            return f"a rival of {event.instance} is gone"
         case Begun():
             return "the daemon started"
         case Reloaded():

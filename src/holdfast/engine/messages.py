@@ -48,6 +48,7 @@ class AdvertArrived(EngineEvent, frozen=True):
     adver_interval_ns: Nanoseconds
     remarks: tuple[str, ...] = ()
     counted: str = ""  # the counter of a fault that did not keep it out
+    stranger: bool = False  # it names none of our addresses
 
 
 class AdvertRefused(EngineEvent, frozen=True):
@@ -56,6 +57,8 @@ class AdvertRefused(EngineEvent, frozen=True):
     slot: int
     reason: str  # the counter's name
     text: str
+    source: Address = Address(b"")
+    stranger: bool = False  # it names none of our addresses
 
 
 class RoutineHeard(EngineEvent, frozen=True):
@@ -98,6 +101,12 @@ class Asleep(EngineEvent, frozen=True):
     """The machine was suspended for `span_ns`: the monotonic clock stood still meanwhile."""
 
     span_ns: Nanoseconds
+
+
+class ReannounceAsked(EngineEvent, frozen=True):
+    """A rival of this instance is gone: a master tells the neighbours of its addresses once more."""
+
+    instance: str
 
 
 class StopAsked(EngineEvent, frozen=True):
@@ -236,6 +245,38 @@ class RunScript(Notice, frozen=True):
     command: Command
 
 
+class SuspicionNotice(Notice, frozen=True, kw_only=True):
+    """Something that may show a split brain, or explain one; at most a few a second for each instance and source.
+
+    `kind`: `rival` (an advert of lower rank heard while MASTER), `refused` (an advert that failed the check `reason`),
+    `odd` (one that was taken all the same), `silent` (taken over from `source`, which had not resigned), `stalled`
+    (this process was late by `text`; `name` is empty: it concerns every instance).
+    """
+
+    name: str
+    kind: str
+    source: str = ""
+    priority: int = 0
+    reason: str = ""
+    stranger: bool = False
+    text: str = ""
+
+
+class IncidentNotice(Notice, frozen=True, kw_only=True):
+    """A split brain was found, is better understood (`opened` again, same `number`), or is over.
+
+    `name` is the instance, `cause` a slug that stays, `count` how much evidence there was so far.
+    """
+
+    number: int
+    name: str
+    opened: bool
+    cause: str
+    text: str
+    cure: str
+    count: int
+
+
 class Leaving(Notice, frozen=True):
     """The vrrp worker has resigned and removed its addresses: every state is now STOP."""
 
@@ -251,4 +292,13 @@ class ScriptFinished(msgspec.Struct, frozen=True, tag=True):
     spent_ns: Nanoseconds = 0
 
 
-AnyNotice = LogLine | StateNotice | LowerPriorityNotice | PriorityNotice | RunScript | Leaving
+AnyNotice = (
+    LogLine
+    | StateNotice
+    | LowerPriorityNotice
+    | PriorityNotice
+    | RunScript
+    | SuspicionNotice
+    | IncidentNotice
+    | Leaving
+)

@@ -35,6 +35,7 @@ from holdfast.engine.messages import (
     EngineEvent,
     Interface,
     InterfaceSeen,
+    ReannounceAsked,
     RoutineHeard,
     ScriptFinished,
     SendBeat,
@@ -77,6 +78,7 @@ AnyEvent = (
     | AddressLost
     | ScriptFinished
     | Asleep
+    | ReannounceAsked
     | StopAsked
 )
 
@@ -133,6 +135,8 @@ class SlotPoint(msgspec.Struct, frozen=True, array_like=True):
     refused: str
     since: Nanoseconds
     cause: str
+    resigned: bool
+    suspected: tuple[tuple[str, Nanoseconds], ...]
 
 
 class Checkpoint(msgspec.Struct, frozen=True, array_like=True, tag=4):
@@ -210,7 +214,8 @@ Frame = Fresh | PlanHead | Instances | Checkpoint | Slots | Begun | Happened | R
 
 _POINT = attrgetter(
     "number", "config", "state", "role", "standing", "announcements", "timer_at", "start_at", "watched", "held",
-    "down_ns", "heard_after", "faults", "refused", "since", "cause",
+    "down_ns", "heard_after", "faults", "refused", "since", "cause", "resigned",
+    "suspected",
 )  # fmt: skip
 
 

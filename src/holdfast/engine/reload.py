@@ -16,6 +16,7 @@ from holdfast.engine.messages import (
     Interface,
     LogLine,
     Readvertise,
+    SendOne,
     SetAddresses,
     StateNotice,
     Unwatch,
@@ -23,6 +24,7 @@ from holdfast.engine.messages import (
 from holdfast.engine.slot import Slot
 from holdfast.track import machine as script_machine
 from holdfast.vrrp.config import InstanceConfig
+from holdfast.vrrp.machine import Backup, Master, fresh_backup, master_down_interval
 from holdfast.vrrp.messages import Level, Role
 
 
@@ -100,7 +102,7 @@ def _change(engine: Engine, slot: Slot, config: InstanceConfig, now: Nanoseconds
         engine.emit(Unwatch(slot.number))
     timing = ("adver_interval_ns", "down_timer_adverts", "priority", "preempt", "version")
     if any(getattr(was, name) != getattr(config, name) for name in timing):
-        engine.restart_timer(slot, now)
+        _restart_timer(engine, slot, now)
     engine.emit(Readvertise(slot.number))
     if slot.role is Role.MASTER and (was.addresses, was.excluded) != (config.addresses, config.excluded):
         engine.emit(SetAddresses(slot.number, True))
@@ -117,3 +119,21 @@ def _change(engine: Engine, slot: Slot, config: InstanceConfig, now: Nanoseconds
             quiet=True,
         )
         engine.tell(notice)
+
+
+def _restart_timer(engine: Engine, slot: Slot, now: Nanoseconds) -> None:
+    """A changed configuration: a backup waits its new full interval, a master advertises at once and goes on."""
+    state = slot.state
+    if isinstance(state, Backup):
+        if state.master is None:
+            slot.state = fresh_backup(slot.config, slot.standing, now)
+        else:
+            wait = master_down_interval(slot.config, slot.standing.priority, state.master_adver_interval_ns)
+            slot.state = msgspec.structs.replace(state, master_down_at=now + wait)
+        slot.timer_at = None
+        engine.rearm(slot)
+    elif isinstance(state, Master):
+        slot.count("advert_sent", engine.beats.leave(slot.number) + 1)
+        slot.state = Master(now + slot.config.adver_interval_ns)
+        engine.beats.join(slot.number, slot.config.adver_interval_ns, slot.state.adver_at)
+        engine.emit(SendOne(slot.number, slot.standing.priority))

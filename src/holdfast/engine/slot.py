@@ -40,11 +40,13 @@ class Slot:
         "held",
         "number",
         "refused",
+        "resigned",
         "role",
         "since",
         "standing",
         "start_at",
         "state",
+        "suspected",
         "timer_at",
         "watched",
     )
@@ -68,6 +70,8 @@ class Slot:
         self.since: Nanoseconds = now
         self.cause = "starting"
         self.counters: dict[str, int] = {}
+        self.resigned = False  # the last advert heard had priority 0
+        self.suspected: tuple[tuple[str, Nanoseconds], ...] = ()  # told to the supervisor, and when
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to one of the slot's counters."""

@@ -4,6 +4,7 @@ One packet socket an interface, opened for a moment by a command, never by the d
 any firewall does, and hears the adverts that pass meanwhile, too.
 """
 
+import ctypes
 import select
 import socket
 import struct
@@ -22,7 +23,8 @@ _VRRP, _ICMPV6, _AH = 112, 58, 51
 _AH_BYTES = 24  # with the 96 bits of VRRPv2's (RFC 2338 §5.3.6.3)
 _SOLICITATION, _ADVERTISEMENT = 135, 136
 _SOLICITED_NODE = bytes.fromhex("ff0200000000000000000001ff")
-_PACKET_OUTGOING = 4
+_PACKET_OUTGOING, _PACKET_IGNORE_OUTGOING = 4, 23
+_SO_ATTACH_FILTER = 26
 _PACKET_ADD_MEMBERSHIP, _PACKET_MR_ALLMULTI, _SOL_PACKET = 1, 2, 263
 _TAGGED = 0x8100
 
@@ -91,10 +93,53 @@ def read_frame(frame: bytes) -> Answer | Overheard | None:
     return None
 
 
+def answers_filter(mac: Mac) -> bytes:
+    """A classic BPF program: ARP replies and gratuitous ARP not from `mac`, and neighbour advertisements."""
+    load, load_half, load_byte, to_x = 0x20, 0x28, 0x30, 0x07
+    equal, equal_x, give = 0x15, 0x1D, 0x06
+
+    def instruction(code: int, k: int = 0, jump_true: int = 0, jump_false: int = 0) -> bytes:
+        return struct.pack("=HBBI", code, jump_true, jump_false, k)
+
+    own = mac.ljust(6, b"\0")
+    return b"".join(
+        (
+            instruction(load_half, 12),
+            instruction(equal, ETH_P_ARP, 0, 10),  # no: perhaps IPv6
+            instruction(load, 6),
+            instruction(equal, int.from_bytes(own[:4], "big"), 0, 2),
+            instruction(load_half, 10),
+            instruction(equal, int.from_bytes(own[4:], "big"), 12, 0),  # our own
+            instruction(load_half, 20),
+            instruction(equal, 2, 9, 0),  # a reply
+            instruction(load, 38),
+            instruction(to_x),
+            instruction(load, 28),
+            instruction(equal_x, 0, 5, 6),  # gratuitous: sender and target are the same address
+            instruction(equal, ETH_P_IPV6, 0, 5),
+            instruction(load_byte, 20),
+            instruction(equal, _ICMPV6, 0, 3),
+            instruction(load_byte, 54),
+            instruction(equal, _ADVERTISEMENT, 0, 1),
+            instruction(give, 0xFFFF),
+            instruction(give, 0),
+        )
+    )
+
+
+def _attach(where: socket.socket, program: bytes) -> None:
+    """setsockopt(SO_ATTACH_FILTER); socket(7)."""
+    held = ctypes.create_string_buffer(program)
+    where.setsockopt(
+        socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("H6xQ", len(program) // 8, ctypes.addressof(held))
+    )
+
+
 class NeighbourProbe:
     """The socket on one interface. KernelRefused without CAP_NET_RAW, or when there is no such interface."""
 
-    def __init__(self, interface: str, mac: Mac) -> None:
+    def __init__(self, interface: str, mac: Mac, answers_only: bool = False) -> None:
+        """`answers_only`: the kernel passes answers and announcements of others, and nothing else."""
         self.interface = interface
         self.mac = mac
         kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
@@ -103,8 +148,14 @@ class NeighbourProbe:
         except OSError as refused:
             raise KernelRefused("open a packet socket", f"interface {interface}", refused.errno or 0) from None
         try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+            if answers_only:
+                _attach(self._socket, answers_filter(mac))
+                self._socket.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+            else:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
             self._socket.bind((interface, _ETH_P_ALL))
+            if answers_only:
+                return
             # adverts of groups nobody here has joined: a host without a daemon hears them as well
             index = socket.if_nametoindex(interface)
             asked = struct.pack("iHH8s", index, _PACKET_MR_ALLMULTI, 0, b"")
@@ -135,16 +186,24 @@ class NeighbourProbe:
         while (left := end - time.monotonic()) > 0:
             if not select.select([self._socket], [], [], left)[0]:
                 break
-            for _ in range(256):
-                try:
-                    frame, origin = self._socket.recvfrom(2048)
-                except BlockingIOError:
-                    break
-                except OSError:  # the interface went down
-                    return found
-                told = None if origin[2] == _PACKET_OUTGOING else read_frame(frame)
-                if told is not None:
-                    found.append(told)
+            found += self.take()
+        return found
+
+    def fileno(self) -> int:
+        """The descriptor, to wait for."""
+        return self._socket.fileno()
+
+    def take(self, at_most: int = 256) -> list[Answer | Overheard]:
+        """What has come in; nothing when the interface went down."""
+        found: list[Answer | Overheard] = []
+        for _ in range(at_most):
+            try:
+                frame, origin = self._socket.recvfrom(2048)
+            except OSError:
+                break
+            told = None if origin[2] == _PACKET_OUTGOING else read_frame(frame)
+            if told is not None:
+                found.append(told)
         return found
 
     def close(self) -> None:

@@ -45,7 +45,7 @@ from holdfast.engine.messages import (
 from holdfast.engine.slot import Slot
 from holdfast.sim.wire import Frame, Frames
 from holdfast.vrrp.config import RESIGN, Family
-from holdfast.vrrp.receive import PacketRejected, ReceiveRules, receive
+from holdfast.vrrp.receive import PacketRejected, ReceiveRules, receive, strange_though_refused
 
 SOCKET_QUEUE = 50
 """Adverts that wait in one socket of a host that is frozen."""
@@ -393,9 +393,17 @@ class Host:
     def _judge(self, number: int, rules: ReceiveRules, frame: Frame) -> EngineEvent:
         taken = receive(rules, frame.packet)
         if isinstance(taken, PacketRejected):
-            return AdvertRefused(number, taken.reason.value, taken.text)
-        interval_ns = taken.adver_interval_ns
-        return AdvertArrived(number, taken.priority, frame.packet.source, interval_ns, taken.remarks, taken.counted)
+            strange = strange_though_refused(rules, frame.packet)
+            return AdvertRefused(number, taken.reason.value, taken.text, frame.packet.source, strange)
+        return AdvertArrived(
+            number,
+            taken.priority,
+            frame.packet.source,
+            taken.adver_interval_ns,
+            taken.remarks,
+            taken.counted,
+            taken.stranger,
+        )
 
     # ---- addresses --------------------------------------------------------------------------------------------------
 

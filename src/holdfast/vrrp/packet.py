@@ -48,6 +48,7 @@ class Advert(msgspec.Struct, frozen=True, kw_only=True):
     checksum: int = 0  # as received; ignored when encoding
     remarks: tuple[str, ...] = ()  # worth a line in the log; filled in by the receive checks
     counted: str = ""  # the counter of a fault that did not keep it out
+    stranger: bool = False  # it names none of our addresses; as above
 
 
 def message_bytes(version: int, ipv6: bool, count: int) -> int:

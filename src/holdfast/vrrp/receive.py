@@ -276,4 +276,18 @@ def _addresses(rules: ReceiveRules, packet: ReceivedPacket, advert: Advert, rema
         )
     if not remarks:
         return advert
-    return msgspec.structs.replace(advert, remarks=tuple(remarks), counted=counted)
+    strange = bool(counted) and is_strange(rules, advert)
+    return msgspec.structs.replace(advert, remarks=tuple(remarks), counted=counted, stranger=strange)
+
+
+def is_strange(rules: ReceiveRules, advert: Advert) -> bool:
+    """Whether an advert names addresses, and none of them is ours: another group of routers uses our VRID."""
+    return bool(advert.addresses and rules.address_set) and rules.address_set.isdisjoint(advert.addresses)
+
+
+def strange_though_refused(rules: ReceiveRules, packet: ReceivedPacket) -> bool:
+    """The same of a packet that was refused, as far as it can be read."""
+    try:
+        return is_strange(rules, decode_vrrp(packet.payload, packet.family == Family.IPV6))
+    except Malformed:
+        return False

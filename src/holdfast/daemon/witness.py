@@ -1,0 +1,256 @@
+"""Watches, from the supervisor, what the adverts don't tell: who else answers for our addresses, who is still alive.
+
+One packet socket an interface on which some instance is MASTER. A filter in the kernel passes only ARP and neighbour
+advertisements of others; now and then we ask the neighbours about our own addresses ourselves (RFC 5227 §2.1.1), and
+after a take-over about the master that fell silent. Nothing here may hold up the supervisor: sockets never block.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from holdfast.base.address import Address, Mac, is_link_local, mac_text, parse, text
+from holdfast.base.time import MILLISECOND, SECOND, Nanoseconds
+from holdfast.edge.loop import Loop
+from holdfast.engine.incidents import Incidents, IncidentView
+from holdfast.engine.messages import AnyNotice, IncidentNotice, LogLine, StateNotice, SuspicionNotice
+from holdfast.kernel.errors import KernelRefused
+from holdfast.kernel.neighbour_probe import Answer, NeighbourProbe
+from holdfast.kernel.netlink import NetlinkSocket
+from holdfast.kernel.ports import AddressSeen, LinkSeen
+from holdfast.vrrp.config import VirtualAddress
+from holdfast.vrrp.messages import Level
+
+TURN: Nanoseconds = 2 * SECOND
+"""How often questions leave, at most `A_TURN` each time."""
+
+A_TURN = 8
+FIRST: Nanoseconds = SECOND
+"""How long after a take-over the first question is asked: the old master needs a moment to leave."""
+
+CONFIRM: Nanoseconds = 700 * MILLISECOND
+"""Another one's answer counts when it comes again so much later: a hand-over is over by then."""
+
+DOUBT_LIVES: Nanoseconds = 7 * SECOND
+DOUBTS = 64
+
+
+class Watched(msgspec.Struct, frozen=True):
+    """The part of an instance that matters here."""
+
+    name: str
+    interface: str
+    adver_interval_ns: Nanoseconds
+    addresses: tuple[VirtualAddress, ...] = ()
+    excluded: tuple[VirtualAddress, ...] = ()
+
+
+class WitnessSettings(msgspec.Struct, frozen=True):
+    """The part of the settings."""
+
+    address_probe_ns: Nanoseconds = 60 * SECOND
+
+
+class WitnessPlan(msgspec.Struct, frozen=True):
+    """The part of the plan."""
+
+    settings: WitnessSettings = WitnessSettings()
+    instances: tuple[Watched, ...] = ()
+
+
+class Witness:
+    """The incidents, and the senses they need. `tell` takes the notices, `reannounce` names an instance."""
+
+    def __init__(self, loop: Loop, tell: Callable[[AnyNotice, Nanoseconds], None]) -> None:
+        self._loop = loop
+        self._tell = tell
+        self.reannounce: Callable[[str], None] = lambda name: None
+        self.incidents = Incidents()
+        self._plan = WitnessPlan()
+        self._masters: set[str] = set()
+        self._ears: dict[str, NeighbourProbe] = {}
+        self._deaf: set[str] = set()
+        self._turn_at: Nanoseconds | None = None
+        self._asked_at: dict[tuple[str, Address], Nanoseconds] = {}  # (instance, address): when it is asked about next
+        self._doubts: dict[tuple[str, Address, Mac], tuple[Nanoseconds, Nanoseconds]] = {}  # seen first, and last
+        self._links: dict[str, LinkSeen] = {}
+        self._addresses: list[AddressSeen] = []
+
+    # ---- what is told -----------------------------------------------------------------------------------------------
+
+    def load(self, octets: bytes) -> None:
+        """Watch according to this plan."""
+        self._plan = msgspec.msgpack.decode(octets, type=WitnessPlan)
+        self.incidents.plan({one.name: one.adver_interval_ns for one in self._plan.instances})
+        self._masters &= {one.name for one in self._plan.instances}
+        self._listen()
+
+    def begin(self, now: Nanoseconds) -> None:
+        """A vrrp worker starts."""
+        self.incidents.begin(now)
+        self._masters.clear()
+        self._listen()
+
+    def take(self, notice: AnyNotice, now: Nanoseconds) -> None:
+        """A notice of the worker's."""
+        if isinstance(notice, SuspicionNotice):
+            self._say(self.incidents.suspect(notice, now), now)
+            if notice.kind == "silent":
+                self._turn_at = now
+        elif isinstance(notice, StateNotice) and notice.kind == "INSTANCE":
+            self._say(self.incidents.state(notice, now), now)
+            before = notice.name in self._masters
+            if (notice.state == "MASTER") == before:
+                return
+            (self._masters.discard if before else self._masters.add)(notice.name)
+            self._schedule(notice.name, now)
+            self._listen()
+
+    def view(self, now: Nanoseconds) -> list[IncidentView]:
+        """The open incidents."""
+        return self.incidents.view(now)
+
+    def close(self) -> None:
+        """Give the sockets back."""
+        self._masters.clear()
+        self._listen()
+
+    def _say(self, notices: list[IncidentNotice], now: Nanoseconds) -> None:
+        for notice in notices:
+            self._tell(LogLine(Level.WARNING if notice.opened else Level.INFO, incident_line(notice)), now)
+            self._tell(notice, now)
+            if not notice.opened and notice.name in self._masters:
+                self.reannounce(notice.name)  # whoever believed the other one is told once more
+
+    # ---- time -------------------------------------------------------------------------------------------------------
+
+    def due_at(self) -> Nanoseconds | None:
+        """When `on_due` has something to do."""
+        return min((at for at in (self._turn_at, self.incidents.due_at()) if at is not None), default=None)
+
+    def on_due(self, now: Nanoseconds) -> None:
+        """Ask the neighbours; close what is over."""
+        self._say(self.incidents.on_due(now), now)
+        if self._turn_at is None or now < self._turn_at:
+            return
+        self._turn_at = now + TURN if self._masters and self._ears else None
+        self._ask(now)
+
+    def _schedule(self, name: str, now: Nanoseconds) -> None:
+        instance = next((one for one in self._plan.instances if one.name == name), None)
+        if instance is None:
+            return
+        for vip in (*instance.addresses, *instance.excluded):
+            key = (name, vip.address)
+            if name in self._masters and self._plan.settings.address_probe_ns:
+                self._asked_at[key] = now + FIRST
+            else:
+                self._asked_at.pop(key, None)
+        if name in self._masters:
+            self._turn_at = min(self._turn_at or now + FIRST, now + FIRST)
+        self._doubts = {key: at for key, at in self._doubts.items() if key[0] != name}
+
+    # ---- asking -----------------------------------------------------------------------------------------------------
+
+    def _ask(self, now: Nanoseconds) -> None:
+        self._look_at_kernel()
+        period = self._plan.settings.address_probe_ns
+        questions: dict[str, set[Address]] = {}
+        known = {one.name: one for one in self._plan.instances}
+        self._doubts = {key: seen for key, seen in self._doubts.items() if now - seen[1] < DOUBT_LIVES}
+        doubted = {(name, vip) for name, vip, _ in self._doubts}
+        due = sorted((at, key) for key, at in self._asked_at.items() if at <= now)[:A_TURN]
+        for _, key in due:
+            self._asked_at[key] = now + (period if key not in doubted else TURN)
+        for name, vip in [*(key for _, key in due), *doubted]:
+            questions.setdefault(known[name].interface, set()).add(vip)
+        for name in self._masters:
+            for peer in self.incidents.instances[name].silent:
+                questions.setdefault(known[name].interface, set()).add(parse(peer))
+        for interface, wanted in questions.items():
+            ear, link = self._ears.get(interface), self._links.get(interface)
+            if ear is None or link is None or not link.mac:
+                continue
+            ear.mac = Mac(link.mac)
+            ear.ask(sorted(wanted), Address(bytes(4)), self._source_6(link))
+
+    def _source_6(self, link: LinkSeen) -> Address:
+        mine = (seen.address for seen in self._addresses if seen.index == link.index and not seen.tentative)
+        return next((one for one in mine if is_link_local(one)), Address(bytes(16)))
+
+    def _look_at_kernel(self) -> None:
+        asked = NetlinkSocket()
+        try:
+            self._links = {link.name: link for link in asked.dump_links()}
+            self._addresses = asked.dump_addresses()
+        finally:
+            asked.close()
+
+    # ---- hearing ----------------------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        wanted = {one.interface for one in self._plan.instances if one.name in self._masters} - {""}
+        for interface in self._ears.keys() - wanted:
+            ear = self._ears.pop(interface)
+            self._loop.unwatch(ear.fileno())
+            ear.close()
+        for interface in wanted - self._ears.keys():
+            try:
+                ear = NeighbourProbe(interface, Mac(_mac(interface)), answers_only=True)
+            except KernelRefused as refused:
+                if interface not in self._deaf:
+                    self._deaf.add(interface)
+                    line = f"{refused}: whether somebody else has our addresses there is not watched"
+                    self._tell(LogLine(Level.INFO, line), 0)
+                continue
+            self._ears[interface] = ear
+            self._loop.watch(ear.fileno(), lambda interface=interface: self._heard(interface))  # type: ignore[misc]
+
+    def _heard(self, interface: str) -> None:
+        from holdfast.edge.clock import monotonic_ns
+
+        now = monotonic_ns()
+        ear = self._ears.get(interface)
+        own = {_mac(name) for name in os.listdir("/sys/class/net")} if ear is not None else set()
+        for told in ear.take() if ear is not None else ():
+            if isinstance(told, Answer) and told.mac not in own:
+                self._answered(interface, told, now)
+
+    def _answered(self, interface: str, told: Answer, now: Nanoseconds) -> None:
+        for instance in self._plan.instances:
+            if instance.interface != interface or instance.name not in self._masters:
+                continue
+            state = self.incidents.instances[instance.name]
+            if text(told.address) in state.silent:
+                name, peer = instance.name, text(told.address)
+                self._say(self.incidents.unheard(name, peer, mac_text(told.mac), now), now)
+            if any(vip.address == told.address for vip in (*instance.addresses, *instance.excluded)):
+                self._doubt(instance.name, told, now)
+
+    def _doubt(self, name: str, told: Answer, now: Nanoseconds) -> None:
+        key = (name, told.address, told.mac)
+        first, _ = self._doubts.get(key, (now, now))
+        if key in self._doubts or len(self._doubts) < DOUBTS:
+            self._doubts[key] = (first, now)
+        if first == now:
+            self._turn_at = min(self._turn_at or now + SECOND, now + SECOND)
+        elif now - first >= CONFIRM:
+            self._say(self.incidents.conflict(name, text(told.address), mac_text(told.mac), now), now)
+
+
+def _mac(interface: str) -> bytes:
+    try:
+        return bytes.fromhex(Path(f"/sys/class/net/{interface}/address").read_text().strip().replace(":", ""))
+    except (OSError, ValueError):
+        return b""
+
+
+def incident_line(notice: IncidentNotice) -> str:
+    """The line in the log, once when an incident is found and once when it is over."""
+    if notice.opened:
+        return f"({notice.name}) SPLIT BRAIN: {notice.text}. Cure: {notice.cure}"
+    return f"({notice.name}) split brain ({notice.cause}) {notice.text}"
+
+
