@@ -47,6 +47,15 @@ def test_the_line_for_people(name: str, frame: int, said: str, tmp_path: Path) -
     assert said in lines[frame - 1]
 
 
+def test_a_checksum_left_to_the_network_card_is_not_wrong(tmp_path: Path) -> None:
+    """What a capture on the sender shows: the sum of the pseudo header alone, 192.0.2.11 to .12, protocol 17, length 32."""
+    partial = (0xC000 + 0x020B + 0xC000 + 0x020C + 17 + 32) % 0xFFFF
+    octets = changed("frr_bfd_ipv4", (29, 11), (33, 12), (24, 0), (25, 0), (40, partial >> 8), (41, partial & 255))
+    shown = decode(tmp_path, octets, "--json").stdout
+    assert json.loads(shown)["fields"]["udp"]["checksum_ok"] is False
+    assert json.loads(shown)["problems"] == ["the IPv4 header checksum is wrong"]
+
+
 def one(octets: bytes) -> bytes:
     head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
     return head + struct.pack("<IIII", 0, 0, len(octets), len(octets)) + octets
@@ -73,6 +82,8 @@ WRONG = [
     ("ka227_v2_mcast_auth_ah", (39, 1), "its SPI is not its source address"),
     ("ka243_hmac_v3_ipv4_mcast", (46, 2), "its authentication trailer is malformed"),
     ("ucarp_single_adverts", (36, 9), "its checksum is wrong"),
+    ("ucarp_single_adverts", (22, 254), "TTL 254 instead of 255: receivers drop it"),
+    ("frr_bfd_ipv4", (40, 1), "its UDP checksum is wrong"),
     ("frr_bfd_ipv4", (44, 0), "detect multiplier 0"),
     ("frr_bfd_ipv4", (22, 254), "TTL 254 instead of 255"),
 ]

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from holdfast.base.address import parse
-from holdfast.bfd.packet import decode_bfd, encode_bfd
+from holdfast.bfd.packet import BfdState, ControlPacket, decode_bfd, encode_bfd, refusal
 from holdfast.carp.packet import CarpAdvert, carp_hmac, decode_carp, hmac_is_valid
 from holdfast.dissect.fields import fields
 from holdfast.dissect.frame import dissect
@@ -150,6 +151,36 @@ def test_carp_sorts_its_addresses() -> None:
 def test_carps_interval_is_its_rank() -> None:
     advert = CarpAdvert(vhid=1, advbase=1, advskew=100, counter=0, hmac=bytes(20))
     assert advert.interval_ns == 1_390_625_000
+
+
+UP = ControlPacket(
+    state=BfdState.UP,
+    detect_mult=3,
+    my_discriminator=7,
+    your_discriminator=8,
+    desired_min_tx_us=300_000,
+    required_min_rx_us=300_000,
+)
+REFUSED: list[tuple[dict[str, Any], int, str]] = [
+    ({}, 24, ""),
+    ({"state": BfdState.DOWN, "your_discriminator": 0}, 24, ""),
+    ({"state": BfdState.ADMIN_DOWN, "your_discriminator": 0}, 24, ""),
+    ({"length": 26}, 26, ""),
+    ({"version": 0}, 24, "BFD version 0 is not 1"),
+    ({"length": 23}, 24, "length 23 is below 24"),
+    ({"length": 25, "auth_present": True}, 26, "length 25 is below 26"),
+    ({"length": 25}, 24, "length 25 is above the 24 octets there are"),
+    ({"detect_mult": 0}, 24, "detect multiplier 0"),
+    ({"multipoint": True}, 24, "the multipoint bit is set"),
+    ({"my_discriminator": 0}, 24, "my discriminator is 0"),
+    ({"your_discriminator": 0}, 24, "your discriminator is 0 in state Up"),
+    ({"state": BfdState.INIT, "your_discriminator": 0}, 24, "your discriminator is 0 in state Init"),
+]
+
+
+@pytest.mark.parametrize(("changes", "octets", "why"), REFUSED)
+def test_rfc5880_6_8_6_what_a_receiver_must_discard(changes: dict[str, Any], octets: int, why: str) -> None:
+    assert refusal(msgspec.structs.replace(UP, **changes), octets) == why
 
 
 @pytest.mark.parametrize("cut", range(24))

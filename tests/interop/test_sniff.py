@@ -105,6 +105,38 @@ def test_a_master_kept_quiet_by_adverts_it_drops_and_on_a_master_itself(lab: Lab
     assert other.holds("192.0.2.101")
 
 
+def test_it_ends_when_nobody_reads_any_more(lab: Lab) -> None:
+    router, third = lab.host("one"), lab.host("two")
+    start_keepalived(router, configuration(100, "192.0.2.100", "version 3", "advert_int 0.1"))
+    command = " ".join(holdfast_command("sniff", "-i", "eth0"))
+    said = third.run("sh", "-c", f"{command} 2>&1 | head -1", seconds=8)
+    assert "VRRP 51 192.0.2.1 is heard" in said
+    wait_until(lambda: not third.processes(), 5, "sniff has ended")
+
+
+def test_ucarp_and_bfd_are_heard(lab: Lab) -> None:
+    one, other = lab.host("one"), lab.host("two")
+    script = one.write("none.sh", "#!/bin/sh\n", 0o755)
+    secrets = one.write("keys.json", '{"carp_password": "carpsecret", "carp_virtual_address": "192.0.2.77"}')
+    listening = sniff(one, "--secrets", secrets)
+    one.spawn(
+        "/usr/sbin/ucarp", "-i", "eth0", "-s", one.ip4, "-v", "7", "-p", "carpsecret", "-a", "192.0.2.77", "-b", "1",
+        "-r", "1", "-u", script, "-d", script, "-f", "none",
+    )  # fmt: skip
+    for here, there in ((one, other), (other, one)):
+        lines = f"neighbor_ip {there.ip4}\n source_ip {here.ip4}\n min_rx 100\n min_tx 100\n multiplier 3\n"
+        start_keepalived(here, f"bfd_instance peer {{\n {lines} }}\n")
+    until(listening, one.ip4, "appeared")
+    wait_until(lambda: "Up" in [one.get("session") for one in documents(listening)], 8, "the session is up")
+    wait_until(lambda: "carp" in [one.get("protocol") for one in documents(listening)], 8, "ucarp is master")
+    other.kill_everything()
+    silent = until(listening, other.ip4, "silent")
+    assert (silent["protocol"], silent["destination"]) == ("bfd", one.ip4)
+    listening.signal(signal.SIGTERM)
+    listening.wait(5)
+    assert [speaker["problems"] for speaker in documents(listening)[-1]["speakers"]] == [[], [], []]
+
+
 def test_nothing_leaves_the_host_that_listens(lab: Lab) -> None:
     router, third = lab.host("one"), lab.host("two")
     third.sysctl("net/ipv6/conf/eth0/disable_ipv6", "1")

@@ -39,6 +39,8 @@ def test_json(tmp_path: Path) -> None:
     *events, end = map(json.loads, read(tmp_path, "ka227_v3_ipv6_mcast", "--json").stdout.splitlines())
     first = events[0]
     assert (first["event"], first["time_s"]) == ("appeared", 0.0)
+    assert first["time"].startswith("2026-11-22T")
+    assert first["time"].endswith("+00:00")
     assert {name: first[name] for name in ("protocol", "family", "vrid", "version", "source", "priority", "interval_s")} == {
         "protocol": "vrrp", "family": "ipv6", "vrid": 65, "version": 3, "source": "fe80::a", "priority": 150, "interval_s": 1.0,
     }  # fmt: skip

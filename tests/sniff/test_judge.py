@@ -95,6 +95,23 @@ def test_one_that_yields_to_whom_it_cannot_understand(password: bytes, found: li
     assert sorted(topics(listener)[HERE]) == found
 
 
+def test_being_deaf_is_over_when_the_better_one_leaves() -> None:
+    listener, _ = heard(*every(1, 3, priority=150), *every(1, 2, 0.5, host=2))
+    assert topics(listener)[THERE] == ["deaf"]
+    listener, reports = heard(*every(1, 3, priority=150), *every(1, 2, 0.5, host=2), (2.1, vrrp(1, priority=0)))
+    assert topics(listener)[THERE] == []
+    assert [one.topic for one in reports[-1].settled] == ["deaf"]
+
+
+def test_who_comes_back_is_counted_anew() -> None:
+    """The second speaks, yields, and speaks again beside the first: two masters only when both have gone on again."""
+    first = every(1, 12, priority=100)
+    second = [*every(1, 3, 0.5, host=2, priority=150), *every(1, 3, 8.5, host=2, priority=150)]
+    _, reports = heard(*first, *second)
+    told_at = [report.time_ns / 1e9 for report in reports if any(one.topic == "two-masters" for one in report.found)]
+    assert told_at == [2.5, 2.5, 10.5, 10.5]
+
+
 def test_a_loser_that_sends_once_more_is_no_second_master() -> None:
     listener, _ = heard(*every(1, 4, priority=100), *every(1, 4, 3.5, host=2, priority=150), (3.501, vrrp(1)))
     assert topics(listener) == {HERE: [], THERE: []}

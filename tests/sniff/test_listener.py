@@ -3,9 +3,10 @@
 import pytest
 
 from holdfast.base.time import seconds
-from holdfast.sniff.listener import MOST_SPEAKERS, Listener
+from holdfast.dissect.frame import dissect
+from holdfast.sniff.listener import MOST_SPEAKERS, Listener, Report
 from holdfast.sniff.speaker import document
-from tests.decode.vectors import records, secrets
+from tests.decode.vectors import records, secrets, vectors
 from tests.sniff.frames import carp, every, heard, told, vrrp
 
 
@@ -117,16 +118,24 @@ TIMELINES = {
 }  # fmt: skip
 
 
+def told_of(name: str) -> list[tuple[float, str, str]]:
+    frames, listener = records(name), Listener()
+    reports: list[Report] = []
+    for record in frames:
+        frame = dissect(record.link_type, record.octets, secrets(name))
+        reports += listener.hear(frame, record.time_ns - frames[0].time_ns)
+    return told(reports)
+
+
+@pytest.mark.parametrize("name", sorted(vectors()))
+def test_time_never_goes_back(name: str) -> None:
+    times = [at for at, _, _ in told_of(name)]
+    assert times == sorted(times)
+    assert times
+
+
 @pytest.mark.parametrize("name", TIMELINES)
 def test_captured_timelines(name: str) -> None:
-    from holdfast.dissect.frame import dissect
-
-    frames = records(name)
-    listener, reports = Listener(), []
-    for record in frames:
-        reports += listener.hear(
-            dissect(record.link_type, record.octets, secrets(name)), record.time_ns - frames[0].time_ns
-        )
-    seen = told(reports)
+    seen = told_of(name)
     assert [(who, event) for _, who, event in seen] == [(who, event) for _, who, event in TIMELINES[name]]
     assert [at for at, _, _ in seen] == pytest.approx([at for at, _, _ in TIMELINES[name]], abs=0.0015)

@@ -41,6 +41,7 @@ def command(file: str, secrets_file: str | None, show_all: bool, as_json: bool) 
     others = 0
     started_ns: int | None = None
     trouble = ""
+    at_once = 1 if file == "-" else LINES_AT_ONCE  # somebody may be capturing at this moment
     with open_capture(file) as stream:
         try:
             for record in read_capture(stream):
@@ -51,10 +52,12 @@ def command(file: str, secrets_file: str | None, show_all: bool, as_json: bool) 
                     continue
                 time_ns = record.time_ns - started_ns
                 sheet.line(as_line(record, time_ns, frame) if as_json else text_line(record, time_ns, frame, sheet))
-                if len(sheet.lines) >= LINES_AT_ONCE:
+                if len(sheet.lines) >= at_once:
                     sheet.flush()
         except Unreadable as reason:
             trouble = str(reason)
+        except KeyboardInterrupt:
+            pass
     sheet.flush()
     if others and not as_json:
         click.echo(f"{others} frames of other protocols left out (--all shows them)", err=True)

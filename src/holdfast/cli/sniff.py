@@ -5,6 +5,7 @@ import select
 import signal
 import sys
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -83,7 +84,8 @@ class Printer:
 
         for report in reports:
             if self.as_json:
-                self.sheet.line(json.dumps(report.document(self.start_ns)))
+                when = datetime.fromtimestamp(report.time_ns / 1e9, UTC).isoformat(timespec="milliseconds")
+                self.sheet.line(json.dumps({"time": when, **report.document(self.start_ns)}))
                 continue
             at = f"{(report.time_ns - self.start_ns) / 1e9:>9.3f}  "
             self.sheet.line(at + self.sheet.paint(line(report), EVENT_COLOURS[report.event]))
@@ -161,6 +163,10 @@ def _listen(
     from holdfast.dissect.frame import dissect
     from holdfast.kernel.packet_listener import MOST_AT_ONCE
 
+    waiting = select.poll()
+    waiting.register(source, select.POLLIN)
+    if stdout_is_real():
+        waiting.register(sys.stdout, 0)  # tells when nobody reads any more
     while True:
         now = time.time_ns()
         heard = source.receive()
@@ -176,7 +182,18 @@ def _listen(
             waits.append(max((due - time.time_ns()) / 1e9, 0.001))
         if min(waits) <= 0:
             return
-        select.select([source], [], [], min(waits))
+        for descriptor, _ in waiting.poll(min(waits) * 1000):
+            if descriptor != source.fileno():
+                raise BrokenPipeError
+
+
+def stdout_is_real() -> bool:
+    """Whether standard output is something the kernel knows."""
+    try:
+        sys.stdout.fileno()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def draw(speakers: list[dict[str, Any]], sheet: Sheet) -> None:

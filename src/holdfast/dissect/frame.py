@@ -328,7 +328,10 @@ def _udp(frame: Frame, payload: bytes, whole: bool) -> Frame:
         return frame
     datagram = payload[:length]
     none = checksum == 0 and frame.ipv4 is not None
-    right = none or (checksum != 0 and internet_checksum(_pseudo(frame, length, UDP_PROTOCOL) + datagram) == 0)
+    pseudo = _pseudo(frame, length, UDP_PROTOCOL)
+    right = none or (checksum != 0 and internet_checksum(pseudo + datagram) == 0)
+    # captured on the sender, before its network card has finished the sum that Linux began
+    offloaded = checksum == internet_checksum(pseudo) ^ 0xFFFF
     part = Udp(
         source_port=source_port,
         destination_port=destination_port,
@@ -344,7 +347,7 @@ def _udp(frame: Frame, payload: bytes, whole: bool) -> Frame:
     except MalformedBfd as wrong:
         return _worse(frame, str(wrong))
     frame = replace(frame, bfd=packet)
-    if not right:
+    if not right and not offloaded:
         frame = _worse(frame, "its UDP checksum is wrong")
     if destination_port == CONTROL_PORT and frame.ttl != 255:
         frame = _worse(frame, f"TTL {frame.ttl} instead of 255: who keeps to RFC 5881 drops it")

@@ -16,11 +16,14 @@ from holdfast.kernel.errors import KernelRefused
 
 ETH_P_ALL = 0x0003  # with it, and with nothing narrower, what this host sends is seen too
 MOST_AT_ONCE = 256
-_SOL_PACKET, _ADD_MEMBERSHIP, _STATISTICS, _IGNORE_OUTGOING = 263, 1, 6, 23
+_SOL_PACKET, _ADD_MEMBERSHIP, _STATISTICS, _AUXDATA, _IGNORE_OUTGOING = 263, 1, 6, 8, 23
+_AUXILIARY = struct.Struct("=IIIHHHH")  # struct tpacket_auxdata: status, lengths, offsets, VLAN tag, VLAN ethertype
+_VLAN_VALID, _VLAN_TPID_VALID, _VLAN = 0x10, 0x40, 0x8100
 _MR_ALLMULTI = 2
 _SO_ATTACH_FILTER, _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 26, 33, 35
 _ARPHRD_ETHER, _ARPHRD_LOOPBACK = 1, 772
 _BUFFER_BYTES = 4 << 20
+_CONTROL_BYTES = 128
 _FRAME_BYTES = 2048
 LINKTYPE_ETHERNET, LINKTYPE_RAW = 1, 101
 
@@ -32,21 +35,22 @@ _FILTER: Sequence[tuple[int, int, int, int]] = (
     (_LOAD_HALF, 0, 0, 12),  # 0: ethertype
     (_EQUALS, 0, 7, 0x0800),  # 1: IPv4, else to 9
     (_LOAD_BYTE, 0, 0, 23),
-    (_EQUALS, 12, 0, 112),  # 3: VRRP, CARP: accept (16)
-    (_EQUALS, 11, 0, 51),  # 4: AH
-    (_EQUALS, 0, 11, 17),  # 5: UDP, else drop (17)
+    (_EQUALS, 13, 0, 112),  # 3: VRRP, CARP: accept (17)
+    (_EQUALS, 12, 0, 51),  # 4: AH
+    (_EQUALS, 0, 12, 17),  # 5: UDP, else drop (18)
     (_LOAD_HEADER_X, 0, 0, 14),  # X = 4 * header length in words
     (_LOAD_HALF_AT_X, 0, 0, 14 + 2),  # 7: destination port
-    (_EQUALS, 7, 6, 3784),  # 8: accept (16), else to 15
-    (_EQUALS, 0, 7, 0x86DD),  # 9: IPv6, else drop
+    (_EQUALS, 8, 7, 3784),  # 8: accept (17), else to 16
+    (_EQUALS, 7, 0, 0x8100),  # 9: a tag that is still in the frame: accept
+    (_EQUALS, 0, 7, 0x86DD),  # 10: IPv6, else drop
     (_LOAD_BYTE, 0, 0, 20),
-    (_EQUALS, 4, 0, 112),  # 11: accept
-    (_EQUALS, 0, 4, 17),  # 12: UDP, else drop
+    (_EQUALS, 4, 0, 112),  # 12: accept
+    (_EQUALS, 0, 4, 17),  # 13: UDP, else drop
     (_LOAD_HALF, 0, 0, 14 + 40 + 2),
-    (_EQUALS, 1, 0, 3784),  # 14: accept
-    (_EQUALS, 0, 1, 4784),  # 15: accept, else drop
-    _ACCEPT,  # 16
-    _DROP,  # 17
+    (_EQUALS, 1, 0, 3784),  # 15: accept
+    (_EQUALS, 0, 1, 4784),  # 16: accept, else drop
+    _ACCEPT,  # 17
+    _DROP,  # 18
 )
 
 
@@ -76,6 +80,7 @@ class PacketListener:
             except PermissionError:
                 continue
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        self._socket.setsockopt(_SOL_PACKET, _AUXDATA, 1)
         membership = struct.pack("=iHH8s", index, _MR_ALLMULTI, 0, b"")
         self._socket.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, membership)
         self._socket.bind((interface, 0))  # protocol 0: nothing arrives before the filter is there
@@ -106,14 +111,15 @@ class PacketListener:
         heard: list[tuple[Nanoseconds, bytes]] = []
         while len(heard) < MOST_AT_ONCE:
             try:
-                octets, ancillary, _, _ = self._socket.recvmsg(_FRAME_BYTES, 64)
+                octets, ancillary, _, _ = self._socket.recvmsg(_FRAME_BYTES, _CONTROL_BYTES)
             except BlockingIOError:
                 break
             except OSError as refused:
                 if refused.errno != errno_numbers.ENETDOWN or not self._is_there():
                     raise KernelRefused("listen", self.interface, errno_numbers.ENODEV) from None
                 break
-            heard.append((_stamp(ancillary), octets))
+            time_ns, tag = _stamp_and_tag(ancillary)
+            heard.append((time_ns, octets[:12] + tag + octets[12:] if tag else octets))
         return heard
 
     def lost(self) -> int:
@@ -132,9 +138,15 @@ class PacketListener:
 _RAW_CURE = "grant CAP_NET_RAW (run as root)"
 
 
-def _stamp(ancillary: list[tuple[int, int, bytes]]) -> Nanoseconds:
+def _stamp_and_tag(ancillary: list[tuple[int, int, bytes]]) -> tuple[Nanoseconds, bytes]:
+    """The kernel's time, and the VLAN tag that it took out of the frame."""
+    time_ns, tag = 0, b""
     for level, kind, value in ancillary:
         if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
             whole, rest = struct.unpack("=qq", value)
-            return int(whole * SECOND + rest)
-    return time.time_ns()
+            time_ns = whole * SECOND + rest
+        elif level == _SOL_PACKET and kind == _AUXDATA and len(value) >= _AUXILIARY.size:
+            status, _, _, _, _, tci, tpid = _AUXILIARY.unpack_from(value)
+            if status & _VLAN_VALID:
+                tag = struct.pack("!HH", tpid if status & _VLAN_TPID_VALID else _VLAN, tci)
+    return time_ns or time.time_ns(), tag
