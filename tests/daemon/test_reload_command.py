@@ -56,8 +56,10 @@ def test_a_reload_on_trial(lab: Lab) -> None:
     site.a.write("keepalived.conf", site.text(site.a, 120))
     assert "returns after 60 s" in told(site.a, "reload", "--confirm", "60s")
     assert msgspec.json.decode(told(site.a, "plan", "--json"))["on_trial"] is True
+    assert "a reload is on trial: it is taken back in" in told(site.a, "status")
     assert "new configuration stays" in told(site.a, "reload", "--confirmed")
     assert "no reload waits" in refused(site.a, "reload", "--confirmed")
+    assert "on trial" not in told(site.a, "status")
 
     site.a.write("keepalived.conf", site.text(site.a, 90))
     told(site.a, "reload", "--confirm", "0.5s")

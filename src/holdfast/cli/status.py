@@ -51,6 +51,10 @@ def draw(status: dict[str, Any], sheet: Sheet) -> None:
     now = _point(status.get("time"))
     instances = status.get("instances") or []
     sheet.line(_headline(status))
+    left_s = status.get("reload_returns_in_s")
+    if left_s is not None:
+        line = f"a reload is on trial: it is taken back in {left_s} s, unless `holdfast reload --confirmed`"
+        sheet.line(line, "yellow")
     if instances:
         counts = Counter(str(instance.get("state")) for instance in instances)
         shown = [sheet.paint(f"{STATE_WORDS[s]} {counts[s]}", STATE_COLOURS[s]) for s in STATE_ORDER if counts[s]]

@@ -32,6 +32,10 @@ class Trial:
         here = self._supervisor
         return self._confirmed is not None and (here.building or here.plan != self._confirmed)
 
+    def left_s(self) -> int | None:
+        """Whole seconds until the return; None when nothing is on trial."""
+        return max((self._until - monotonic_ns()) // SECOND, 0) if self.pending else None
+
     def begin(self, span_ns: Nanoseconds) -> None:
         """What runs now, or was confirmed last, is returned to after `span_ns`."""
         if not self.pending:
@@ -69,7 +73,7 @@ class Trial:
 
 def commands(supervisor: "Supervisor") -> dict[str, Callable[[Request, Reply], None]]:
     """The commands of this module, by name."""
-    trial = Trial(supervisor)
+    trial = supervisor.trial
 
     def plan(request: Request, reply: Reply) -> None:
         options = supervisor.options

@@ -79,6 +79,7 @@ class NodeHead(msgspec.Struct, frozen=True):
     worker_pid: int | None
     version: str
     time: str
+    reload_returns_in_s: int | None = None  # unless it is confirmed
     incidents: list[IncidentView] = []
     incidents_total: dict[str, int] = {}  # cause → how many there were
 
@@ -329,12 +330,12 @@ class Listeners:
 
     # ---- what operators ask -----------------------------------------------------------------------------------------
 
-    def node_head(self, worker_pid: int | None) -> bytes:
-        """How a status begins, as JSON."""
+    def node_head(self, worker_pid: int | None, trial_left_s: int | None = None) -> bytes:
+        """How a status begins, as JSON; `trial_left_s`: how long a reload on trial goes on unconfirmed."""
         now = datetime.now(UTC).astimezone().isoformat(timespec="milliseconds")
-        incidents = self.witness.view(monotonic_ns())
-        totals = self.witness.incidents.totals
-        head = NodeHead(socket.gethostname(), os.getpid(), worker_pid, __version__, now, incidents, totals)
+        open_ones, totals = self.witness.view(monotonic_ns()), self.witness.incidents.totals
+        node = socket.gethostname()
+        head = NodeHead(node, os.getpid(), worker_pid, __version__, now, trial_left_s, open_ones, totals)
         return msgspec.json.encode(head)
 
     def write_dump(self, kind: str, plan: bytes, view: bytes, now: Nanoseconds) -> None:

@@ -80,6 +80,7 @@ class Supervisor:
         self._reload_again = False
         self._reload_replies: list[tuple[Reply, Callable[[], None]]] = []  # and what else a refusal calls
         self.control: ControlServer | None = None
+        self.trial = command_reload.Trial(self)
         self.commands: dict[str, Callable[[Request, Reply], None]] = {
             "status": self._status,
             **command_reload.commands(self),
@@ -397,7 +398,7 @@ class Supervisor:
 
     def _status(self, request: Request, reply: Reply) -> None:
         def answer(view: bytes | None) -> None:
-            head = self.listeners.node_head(self.worker.pid if self.worker else None)
+            head = self.listeners.node_head(self.worker.pid if self.worker else None, self.trial.left_s())
             reply.send(head[:-1] + (b"," + view[1:] if view else b',"instances":[],"sync_groups":[],"trackers":[]}'))
 
         self.ask(answer)
