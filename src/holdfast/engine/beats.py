@@ -84,8 +84,9 @@ class Beats:
         return found[0].next_at if found else None
 
     def members(self, number: int) -> list[int]:
-        """The slots of a beat, in the order in which they joined."""
-        return self._beats[number].slots
+        """The slots of a beat, in the order in which they joined; none when the last one left since it was due."""
+        beat = self._beats.get(number)
+        return beat.slots if beat is not None else []
 
     def due(self, now: Nanoseconds) -> list[Beat]:
         """The beats whose time has come; they are not advanced yet."""
