@@ -156,6 +156,21 @@ def test_a_sync_group_moves_as_one() -> None:
     assert lan.masters() == {"V1": ["a"], "V2": ["a"]}
 
 
+def test_a_group_is_given_the_time_of_its_slowest_member() -> None:
+    def grouped(rank: int) -> VrrpPlan:
+        members = (instance("V1", 1, rank, adver_interval_ns=SECOND // 10), instance("V2", 2, rank))
+        return VrrpPlan(instances=members, groups=(GroupConfig(name="G", members=("V1", "V2")),))
+
+    lan = pair(grouped(150), grouped(100))
+    lan.run(8 * SECOND)
+    command(lan, "a", "away", "V1")
+    lan.run(4 * SECOND)  # V2 of b: 3 × 1 s + 156/256 s
+    assert lan.masters() == {"V1": ["b"], "V2": ["b"]}
+    lan.kill("b")
+    lan.run(5 * SECOND)
+    assert lan.masters() == {"V1": ["a"], "V2": ["a"]}
+
+
 def test_an_instance_without_a_peer_can_be_taken_and_held() -> None:
     lan = Lan(a=("192.0.2.11", VrrpPlan(instances=(instance(),))))
     lan.run(SECOND)

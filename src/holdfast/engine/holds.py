@@ -136,8 +136,9 @@ def switch(
 ) -> None:
     """Hand over: effects are gathered in the engine. The precheck has found nothing vital against it."""
     direction = "here" if here else "away"
+    longest = max(patience(slot) for slot in slots)  # a group moves when its slowest member may
     for slot in slots:
-        give_up_at = None if here or force or slot.role is not Role.MASTER else now + patience(slot)
+        give_up_at = None if here or force or slot.role is not Role.MASTER else now + longest
         priority = raised_priority(slot) or HIGHEST if here else LOWEST
         slot.held = Held(here, priority, by, until, give_up_at)
         line = f"({slot.config.name}) switch --{direction} by {by}: held with priority {priority}"
@@ -174,7 +175,7 @@ def due(engine: "Engine", slot: Slot, now: Nanoseconds) -> None:
     if held.give_up_at is not None and now >= held.give_up_at:
         if slot.role is Role.MASTER:
             slot.held = None
-            waited = span_text(patience(slot))
+            waited = span_text(max(patience(each) for each in (slot, *engine.groups.others(slot))))
             line = (
                 f"({slot.config.name}) nobody took over within {waited}: no backup listens, or theirs is nopreempt; "
                 f"staying master (switch --away --force resigns all the same)"
