@@ -6,7 +6,7 @@ from typing import Any, cast
 import msgspec
 
 from holdfast.edge.adverts import Adverts, Arrived, Port
-from holdfast.engine.messages import AdvertArrived, AdvertRefused
+from holdfast.engine.messages import AdvertArrived, AdvertRefused, RoutineHeard
 from holdfast.vrrp.config import Family, UnicastPeer
 from holdfast.vrrp.packet import encode_vrrp
 from holdfast.vrrp.receive import ReceiveRules
@@ -67,3 +67,13 @@ def test_another_priority_is_no_repeat_and_unwatching_delivers_all() -> None:
     receiver.adverts.unwatch(SLOT)
     receiver.arrive(255, 30, other)
     assert [type(event) for event in receiver.events] == [AdvertArrived] * 3
+
+
+def test_what_was_absorbed_is_told_before_an_advert_that_differs() -> None:
+    receiver = Receiver(None)
+    for now in (10, 20, 30):
+        receiver.arrive(255, now)
+    lower = msgspec.structs.replace(SAID_3, priority=SAID_3.priority - 1)
+    receiver.arrive(255, 40, encode_vrrp(lower, source=PEER, destination=OURS))
+    assert receiver.events[1] == RoutineHeard(SLOT, 30, 2)
+    assert [type(event) for event in receiver.events] == [AdvertArrived, RoutineHeard, AdvertArrived]

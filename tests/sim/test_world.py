@@ -14,7 +14,7 @@ from holdfast.sim.host import NodeSpec
 from holdfast.sim.wire import Weather
 from holdfast.sim.world import World
 from holdfast.track.config import ScriptConfig
-from holdfast.vrrp.config import AuthType, Family, InstanceConfig, TrackedUse, UnicastPeer, VirtualAddress
+from holdfast.vrrp.config import AuthType, Family, GroupConfig, InstanceConfig, TrackedUse, UnicastPeer, VirtualAddress
 
 VIP = "192.0.2.100"
 
@@ -226,3 +226,40 @@ def test_leaping_over_calm_stretches_comes_to_the_same_as_going_step_by_step(mor
             assert slot.state == other.slots[number].state
             assert beats.adver_at(number) == others.adver_at(number)
         assert {n: s.state for n, s in host.engine.scripts.items()} == {n: s.state for n, s in other.scripts.items()}
+
+
+def test_a_rival_that_the_master_outranks_does_not_confuse_a_backup() -> None:
+    """Absorbed adverts count although another router's advert comes between them, and the real master is known."""
+    world = World([node("a", instance(150)), node("b", instance(100)), node("c", instance(20))], logs=True)
+    for deaf_at in range(1, 40):
+        world.run(7 * SECOND + 130 * MILLISECOND * deaf_at)
+        world.cut("a", "c", both=True)
+        world.cut("b", "c")
+        world.run(4 * SECOND + 50 * MILLISECOND)  # c hears nobody, becomes master, and b alone hears it
+        world.heal()
+        world.run(SECOND)
+        slot = world.slot("b", "VI_1")
+        assert slot is not None
+        assert getattr(slot.state, "master", None) == parse("192.0.2.11")
+    assert states(world, "b") == [(0, "BACKUP")]
+    assert [e for e in world.history if e.node == "b" and "not running" in e.cause] == []
+    assert len(states(world, "c")) > 70
+
+
+def test_a_group_that_waits_for_one_members_script_does_not_spin() -> None:
+    """What waits for a result is not woken again and again by a time that has passed."""
+    use = TrackedUse(kind="script", name="chk")
+    script = ScriptConfig(name="chk", command=Command(argv=("/bin/chk",), timeout_ns=5 * SECOND), interval_ns=5 * SECOND)
+    group = GroupConfig(name="G", members=("V1", "V2"))
+    configs = (instance(150, "V1", 51, trackers=(use,)), instance(150, "V2", 52))
+    world = World([node("a", *configs, scripts=(script,), groups=(group,))], start=False)
+    world.script("a", "chk", None)
+    world.start("a")
+    world.suspend("a", SECOND)
+    world.run(3 * SECOND)
+    engine = world.hosts["a"].engine
+    assert engine is not None
+    assert engine.deadline() == world.hosts["a"].clock + 3 * SECOND  # the script's next run
+    world.script("a", "chk", True)
+    world.run(30 * SECOND)
+    assert world.masters("V1") == world.masters("V2") == ["a"]

@@ -416,6 +416,10 @@ class Adverts:
                 strange = strange_though_refused(rules, packet)
                 self._handle(AdvertRefused(slot, taken.reason.value, taken.text, arrived.source, strange), now)
                 continue
+            if watched is not None:  # what was absorbed before it counts first
+                at, count = self.heard(slot)
+                if count:
+                    self._handle(RoutineHeard(slot, at, count), now)
             self._current = arrived
             interval = taken.adver_interval_ns
             event = AdvertArrived(

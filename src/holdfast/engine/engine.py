@@ -270,7 +270,9 @@ class Engine:
             slot.announcements, rounds = announce.due(slot.config.announce, slot.announcements, now)
             if rounds:
                 self._effects.append(AnnounceAddresses(slot.number, rounds))
-        self.set_timer(slot, self._slot_deadline(slot))
+        next_at = self._slot_deadline(slot)
+        if next_at is not None and (next_at > now or not isinstance(slot.state, Initialize)):
+            self.set_timer(slot, next_at)  # what still waits for a result has nothing to wake for
 
     def _take_heard(self, slot: Slot, at: Nanoseconds, count: int) -> None:
         """The watch saw the routine advert `count` more times, last at `at`."""
@@ -396,6 +398,9 @@ class Engine:
                 interval = slot.state.master_adver_interval_ns
                 slot.down_ns = master_down_interval(slot.config, slot.standing.priority, interval)
             self._effects.append(Watch(slot.number))
+        elif slot.watched:  # two speak: whom we follow shows by the next advert, which must not be absorbed
+            slot.watched = False
+            self._effects.append(Unwatch(slot.number))
 
     def _advert_refused(self, event: AdvertRefused, now: Nanoseconds) -> None:
         slot = self.slots.get(event.slot)
@@ -446,8 +451,9 @@ class Engine:
             elif undecided or self.groups.undecided(slot, self.verdicts) or now < max(slot.start_at, self.hold_until):
                 waiting = f"waiting for the first result of {', '.join(undecided)}" if undecided else "start delay"
                 slot.cause = waiting
-                if not undecided:
-                    self.set_timer(slot, max(slot.start_at, self.hold_until))
+                starts_at = max(slot.start_at, self.hold_until)
+                if now < starts_at:
+                    self.set_timer(slot, starts_at)
             else:
                 self.step(slot, Startup(), now)
         elif faults and not isinstance(state, Fault):

@@ -120,6 +120,7 @@ class Host:
         self._groups: dict[tuple[str, Family], set[Address]] = {}
         self._judged: dict[tuple[int, Frame], EngineEvent] = {}
         self._waiting: dict[tuple[str, Family], deque[Frame]] = {}
+        self._lost: list[tuple[int, Address, str]] = []  # told when the daemon goes on
         self._current: Frame | None = None
 
     @property
@@ -133,6 +134,7 @@ class Host:
         """The daemon starts; what an earlier run left is swept."""
         self.forget()
         self.left = frozenset()
+        self.untold_ns = 0
         self.boot += 1
         self.engine = Engine(self.plan, self.clock)
         self.carry_out(self.engine.begin(list(self.interfaces.values()), self.clock))
@@ -147,6 +149,7 @@ class Host:
             table.clear()
         self._judged.clear()
         self._waiting.clear()
+        self._lost.clear()
 
     def leave(self, cause: str) -> None:
         """A clean stop: the worker resigns and removes what is still held."""
@@ -164,7 +167,7 @@ class Host:
                 self._hold(slot, frozenset(pair for pair in held if pair[0] != interface.name))
             self.left = frozenset(pair for pair in self.left if pair[0] != interface.name)
         self.world.reckon(self)
-        if self.engine is not None and not self.frozen:
+        if self.engine is not None and not self.frozen and not self.suspended:
             self.handle(InterfaceSeen(interface))
 
     def lose(self, address: Address) -> None:
@@ -174,21 +177,34 @@ class Host:
                 if pair[1] == address:
                     self._hold(slot, held - {pair})
                     self.world.reckon(self)
-                    if self.engine is not None and not self.frozen and slot in self.engine.slots:
-                        self.handle(AddressLost(slot, address, pair[0]))
+                    self._lost.append((slot, address, pair[0]))
+                    self._tell_lost()
                     return
+
+    def _tell_lost(self) -> None:
+        if self.engine is None or self.frozen or self.suspended:
+            return
+        lost, self._lost = self._lost, []
+        for slot, address, interface in lost:
+            self.handle(AddressLost(slot, address, interface))
 
     def thaw(self) -> None:
         """The daemon goes on: its interfaces as they are now, then what waits in its sockets, then its timers."""
         self.frozen = False
         if self.engine is None:
             return
-        for interface in list(self.interfaces.values()):
-            self.handle(InterfaceSeen(interface))
+        self.catch_up()
         waiting, self._waiting = self._waiting, {}
         for (interface_name, _), frames in waiting.items():
             for frame in frames:
                 self.receive(interface_name, frame)
+
+    def catch_up(self) -> None:
+        """What the kernel told meanwhile: the interfaces as they are now, the addresses that went."""
+        if self.engine is not None:
+            for interface in list(self.interfaces.values()):
+                self.handle(InterfaceSeen(interface))
+            self._tell_lost()
 
     # ---- time -------------------------------------------------------------------------------------------------------
 
@@ -364,6 +380,7 @@ class Host:
         event = self._judged.get((number, frame))
         if event is None:
             event = self._judged[number, frame] = self._judge(number, rules, frame)
+        self._tell_heard(number)  # what was absorbed before it counts first
         self._current = frame
         self.handle(event)
         self._current = None

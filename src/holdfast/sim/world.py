@@ -38,7 +38,7 @@ LEAST_LEAP: Nanoseconds = 5 * SECOND
 """A calm stretch shorter than this is gone through step by step."""
 
 LEAP_AGAIN: Nanoseconds = SECOND
-"""How soon after a look for calm the next one is taken."""
+"""How soon after a look for calm that found none the next one is taken."""
 
 HEARTBEAT: Nanoseconds = 2 * SECOND
 """How often a worker looks whether the machine was suspended."""
@@ -93,10 +93,10 @@ class World:
             if at > until:
                 self.now = until
                 return
-            if self.leaps and self.now >= self._leap_at:
-                self._leap_at = self.now + LEAP_AGAIN
+            if self.leaps and self.now >= self._leap_at and min(until, later_at) - self.now >= LEAST_LEAP:
                 if leap(self, min(until, later_at), LEAST_LEAP):
                     continue
+                self._leap_at = self.now + LEAP_AGAIN
             at_once = 0 if at > self.now else at_once + 1
             assert at_once < AT_ONCE, f"time stands still at {self.now - self.begun} ns"
             self.now = max(self.now, at)
@@ -248,6 +248,7 @@ class World:
         self._routes.clear()
         host.slept_ns += span_ns
         host.untold_ns += span_ns
+        host.catch_up()
         self.reckon(host)
         self.later(self.chance.randrange(HEARTBEAT), lambda: self._look(host, boot))
         self._done(host)
@@ -443,6 +444,10 @@ class World:
     def note(self, host: Host, instance: str, kind: str, state: str, cause: str = "") -> None:
         """Write something into the history."""
         self._note(host.name, instance, kind, state, cause)
+
+    def remark(self, text: str) -> None:
+        """Write what is about to happen into the history."""
+        self._note("", "", "event", text)
 
     def log(self, host: Host, line: LogLine) -> None:
         """Write a line of a host's log into the history, where that is wanted."""
