@@ -52,6 +52,9 @@ MAY_ASK = {
     "src/holdfast/base/address.py": {"socket": {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}},
     "src/holdfast/sim/wire.py": {"random": {"Random"}},
     "src/holdfast/sim/world.py": {"random": {"Random"}},
+    "src/holdfast/sim/clusters.py": {"random": {"Random"}},
+    "src/holdfast/sim/life.py": {"random": {"Random"}},
+    "src/holdfast/sim/soak.py": {"time": {"monotonic"}},
     "src/holdfast/config/disk.py": {"os": set[str](), "socket": set[str](), "glob": set[str]()},
 }
 """Exceptions: text to address by the C library; chance from a seed; the one place where reading asks the machine."""
