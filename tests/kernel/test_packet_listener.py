@@ -160,7 +160,7 @@ def test_an_interface_that_goes_down_and_away(alone: Namespace) -> None:
 
 
 def test_an_interface_that_is_not_there(alone: Namespace) -> None:
-    with pytest.raises(KernelRefused, match="cannot listen on eth9: no such device; the interface does not exist"):
+    with pytest.raises(KernelRefused, match=r"cannot listen on eth9: no such device; there are .*\bd0\b"):
         PacketListener("eth9")
 
 

@@ -30,6 +30,7 @@ def vrrp(
     form: ChecksumForm = ChecksumForm.PSEUDO_HEADER,
     password: bytes = b"",
     key: bytes = b"",
+    sequence: int = 1,
     vlan: int = 0,
 ) -> Frame:
     """The advert of 192.0.2.HOST (fe80::HOST when its addresses are IPv6)."""
@@ -47,7 +48,7 @@ def vrrp(
     )
     message = encode_vrrp(advert, source=sender, destination=destination, checksum_form=form)
     if key:
-        message = sign(message, key=key, key_id=1, sequence=1, source=sender, destination=destination)
+        message = sign(message, key=key, key_id=1, sequence=sequence, source=sender, destination=destination)
     return ethernet(host, sender, destination, message, from_mac, ttl, vlan)
 
 

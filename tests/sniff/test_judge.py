@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from holdfast.dissect.frame import dissect
 from holdfast.sniff.listener import Listener
 from holdfast.vrrp.packet import ChecksumForm
+from tests.decode.vectors import records
 from tests.sniff.frames import Event, carp, every, heard, topics, vrrp
 
 VMAC = "00:00:5e:00:01:33"  # of VRID 51
@@ -64,7 +66,7 @@ BESIDE = [
 @pytest.mark.parametrize(("mine", "theirs", "found", "said"), [case[1:] for case in BESIDE], ids=[c[0] for c in BESIDE])
 def test_beside(mine: dict[str, object], theirs: dict[str, object], found: list[str], said: str) -> None:
     """The second speaks after the first resigned, so that there is never more than one master."""
-    first, resigns = vrrp(1, **mine), vrrp(1, **mine, priority=0)  # type: ignore[arg-type]
+    first, resigns = vrrp(1, **mine), vrrp(1, **mine, priority=0, sequence=2)  # type: ignore[arg-type]
     listener, _ = heard((0, first), (1, resigns), (1.6, vrrp(2, **theirs)))  # type: ignore[arg-type]
     assert topics(listener) == {HERE: found, THERE: found}
     assert said in texts(listener)
@@ -110,6 +112,44 @@ def test_who_comes_back_is_counted_anew() -> None:
     _, reports = heard(*first, *second)
     told_at = [report.time_ns / 1e9 for report in reports if any(one.topic == "two-masters" for one in report.found)]
     assert told_at == [2.5, 2.5, 10.5, 10.5]
+
+
+def test_who_comes_back_and_hurries_is_no_second_master() -> None:
+    again = every(0.1, 4, 8.5, host=2, priority=150)
+    listener, _ = heard(*every(1, 9, priority=100), *every(1, 3, 0.5, host=2, priority=150), *again)
+    assert "two-masters" not in [topic for found in topics(listener).values() for topic in found]
+
+
+def hmac(at_s: int, sent_s: int, counter: int = 0) -> Event:
+    return at_s, vrrp(key=bytes(32), sequence=sent_s << 32 | counter)
+
+
+@pytest.mark.parametrize(
+    ("events", "found", "said"),
+    [
+        ([hmac(100, 100), hmac(101, 101)], [], ""),
+        ([hmac(100, 105)], [], ""),
+        ([hmac(100, 106)], ["clock"], "the clock in its adverts is 6 s ahead of here: receivers may drop it"),
+        ([hmac(100, 94)], ["clock"], "the clock in its adverts is 6 s behind of here"),
+        ([hmac(100, 100), hmac(101, 100)], ["replay"], "429496729600 is not above 429496729600, heard before"),
+        ([hmac(100, 100, 5), hmac(101, 100, 4)], ["replay"], "is not above 429496729605, heard before"),
+    ],
+)
+def test_the_clock_and_the_sequence_of_auth_hmac(events: list[Event], found: list[str], said: str) -> None:
+    listener, _ = heard(*events)
+    assert topics(listener) == {HERE: found}
+    assert said in texts(listener)
+
+
+def test_an_ah_sender_that_starts_again_at_1_is_not_heard_by_others() -> None:
+    """192.0.2.11 sends 1 to 5, 192.0.2.12 goes on with 6: RFC 2402 §3.4.3 as keepalived does it."""
+    frames = [dissect(1, record.octets) for record in records("ka227_v2_mcast_auth_ah") if record.octets[23] == 51]
+    adverts = [frame for frame in frames if frame.ah]
+    listener, _ = heard(*((float(number), frame) for number, frame in enumerate(adverts)))
+    assert topics(listener) == {"192.0.2.11": [], "192.0.2.12": []}
+    listener, _ = heard(*((float(number), frame) for number, frame in enumerate([*adverts, adverts[0]])))
+    assert topics(listener)["192.0.2.11"] == ["replay"]
+    assert f"its sequence number 1 is not above {len(adverts)}, heard before" in texts(listener)
 
 
 def test_a_loser_that_sends_once_more_is_no_second_master() -> None:

@@ -72,6 +72,12 @@ def test_copies_for_several_unicast_peers_are_one_advert() -> None:
     assert (speaker.adverts, speaker.median_gap_ns()) == (6, seconds(1))
 
 
+def test_a_frame_captured_on_several_interfaces_is_one_advert() -> None:
+    listener, _ = heard(*((at + 0.0005 * n, vrrp(key=bytes(32), sequence=(at << 32) + 1)) for at in range(6) for n in range(3)))
+    [speaker] = listener.speakers()
+    assert (speaker.adverts, speaker.problems) == (6, ())
+
+
 def test_when_the_first_peer_is_gone_the_others_count() -> None:
     copies = [(at, vrrp(to="192.0.2.2")) for at in (0, 1, 2)] + [(at + 0.01, vrrp(to="192.0.2.3")) for at in range(10)]
     _, reports = heard(*copies)

@@ -67,8 +67,10 @@ class PacketListener:
             self._prepare(interface)
         except OSError as refused:
             self._socket.close()
-            # if_nametoindex gives no number for a name it doesn't know
-            raise KernelRefused("listen", interface, refused.errno or errno_numbers.ENODEV) from None
+            if refused.errno is None or refused.errno == errno_numbers.ENODEV:  # if_nametoindex gives no number
+                names = ", ".join(name for _, name in socket.if_nameindex())
+                raise KernelRefused("listen", interface, errno_numbers.ENODEV, f"there are {names}") from None
+            raise KernelRefused("listen", interface, refused.errno) from None
 
     def _prepare(self, interface: str) -> None:
         index = socket.if_nametoindex(interface)

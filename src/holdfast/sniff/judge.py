@@ -14,6 +14,8 @@ send one more, ucarp two."""
 REFUSED = ("version", "auth", "password")
 """Findings for which two routers refuse each other's adverts, whatever their make."""
 GAPS_NEEDED = 4
+CLOCK_WINDOW_S = 5
+"""How far auth_hmac lets clocks differ where nothing else is configured."""
 _BLIND_NS = 3 * MILLISECOND
 
 
@@ -48,11 +50,29 @@ def _alone(speaker: Speaker) -> list[Finding]:
         if mac[:4] == VIRTUAL_MAC and tuple(mac[4:6]) != (family, vrid):
             whose = {1: "IPv4", 2: "IPv6"}.get(mac[4], "no")
             found.append(Finding("mac", f"it sends from the virtual MAC of {whose} VRID {mac[5]}"))
+    found += _replay(speaker)
     if speaker.alternates:
         macs = " and ".join(mac.hex(":") for mac in speaker.macs[:3])
         found.append(Finding("mac", f"two hosts use its address: {macs}"))
     if key.protocol != "bfd":
         found += _rhythm(speaker)
+    return found
+
+
+def _replay(speaker: Speaker) -> list[Finding]:
+    said, found = speaker.said, []
+    if speaker.not_above is not None:
+        sequence = said.ah_sequence if said.ah_sequence is not None else said.hmac_sequence
+        words = f"its sequence number {sequence} is not above {speaker.not_above}, heard before: receivers drop it"
+        found.append(Finding("replay", words))
+    if said.hmac_sequence is not None:
+        ahead_s = ((said.hmac_sequence >> 32) - speaker.last_ns // SECOND + 2**31) % 2**32 - 2**31
+        if abs(ahead_s) > CLOCK_WINDOW_S:
+            side = "ahead" if ahead_s > 0 else "behind"
+            words = (
+                f"the clock in its adverts is {span_text(abs(ahead_s) * SECOND)} {side} of here: receivers may drop it"
+            )
+            found.append(Finding("clock", words))
     return found
 
 

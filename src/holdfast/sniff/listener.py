@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.base.time import Nanoseconds
+from holdfast.base.time import MILLISECOND, Nanoseconds
 from holdfast.dissect.layers import Frame
 from holdfast.sniff.judge import judge
 from holdfast.sniff.said import GRACE_NS, Key, Said, said_of
@@ -30,6 +30,8 @@ from holdfast.sniff.speaker import (
 MOST_SPEAKERS = 1024
 """Beyond that, new ones are only counted: a flood of invented senders must not eat the host."""
 MOST_COMPARED = 8
+SAME_NS = 2 * MILLISECOND
+"""Equal packets so soon after each other are one, captured on its way through several interfaces."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -61,6 +63,7 @@ class Listener:
 
     def __init__(self) -> None:
         self._speakers: dict[Key, Speaker] = {}
+        self._highest: dict[tuple[str, bool, int, tuple[int, ...]], int] = {}  # sequence number of AH, by group
         self._groups: dict[tuple[str, bool, int, tuple[int, ...]], list[Speaker]] = {}
         self._due_ns: Nanoseconds | None = None
         self.uncounted = 0  # packets of speakers beyond MOST_SPEAKERS
@@ -74,7 +77,7 @@ class Listener:
         return self._due_ns
 
     def hear(self, frame: Frame, now: Nanoseconds) -> list[Report]:
-        """A frame arrived at `now`, which never goes back by more than the network's disorder."""
+        """A frame arrived at `now`, UTC, which never goes back by more than the network's disorder."""
         reports = self.advance(now)
         said = said_of(frame)
         if said is None:
@@ -85,11 +88,12 @@ class Listener:
                 self.uncounted += 1
                 return reports
             speaker = new_speaker(said, now)
+            self._note_sequence(speaker, said, None)
             self._speakers[said.key] = speaker
             self._groups.setdefault(said.key.group, []).append(speaker)
             self._count(speaker, now)
             return reports + self._judged(speaker, "appeared", (), now)
-        if self._is_copy(speaker, said, now):
+        if self._is_copy(speaker, said, now) or (said == speaker.said and now - speaker.last_ns < SAME_NS):
             return reports
         back = not said.leaves and (speaker.state != SPEAKING or self._was_replaced(speaker, now))
         changes = _changes(speaker.said, said)
@@ -159,7 +163,19 @@ class Listener:
                 speaker.alternates = True
             elif len(speaker.macs) < MOST_COMPARED:
                 speaker.macs.append(said.mac)
+        self._note_sequence(speaker, said, speaker.said.hmac_sequence)
         speaker.said = said
+
+    def _note_sequence(self, speaker: Speaker, said: Said, before: int | None) -> None:
+        """AH counts on from master to master, auth_hmac by sender; `before`: what this sender used last."""
+        speaker.not_above = None
+        if said.ah_sequence is not None:
+            highest = self._highest.get(said.key.group, -1)
+            if said.ah_sequence <= highest:
+                speaker.not_above = highest
+            self._highest[said.key.group] = max(highest, said.ah_sequence)
+        elif said.hmac_sequence is not None and before is not None and said.hmac_sequence <= before:
+            speaker.not_above = before
 
     def _count(self, speaker: Speaker, now: Nanoseconds) -> None:
         """Take the advert into account: state, counts, the next deadline."""

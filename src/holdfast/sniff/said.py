@@ -46,6 +46,8 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     destination: Address
     mac: Mac
     password: bytes = b""
+    ah_sequence: int | None = None
+    hmac_sequence: int | None = None  # its upper 32 bits are UTC seconds
     problems: tuple[str, ...] = ()
 
     @property
@@ -91,6 +93,8 @@ def _said(
         destination=frame.destination,
         mac=mac,
         password=password,
+        ah_sequence=frame.ah.header.sequence_number if frame.ah else None,
+        hmac_sequence=frame.hmac.trailer.sequence if frame.hmac else None,
         problems=frame.problems,
     )
 

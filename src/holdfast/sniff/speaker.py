@@ -31,6 +31,7 @@ class Speaker(msgspec.Struct, kw_only=True):
     gaps: deque[Nanoseconds]
     macs: list[Mac]
     alternates: bool = False  # an earlier MAC came back: two senders use one address
+    not_above: int | None = None  # its last sequence number is not above this one, heard before: receivers drop it
     against: dict[Key, int]
     problems: tuple["Finding", ...] = ()
 
