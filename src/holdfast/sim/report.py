@@ -50,7 +50,7 @@ def simulate(
     baseline = {
         router.name: said
         for router in cluster.routers
-        if (said := baseline_fault(cluster, router, owners[router.name]))
+        if (said := baseline_fault(cluster, router, owners[router.name], bench.members(router)))
     }
     singles: list[Fault | tuple[Step, ...]] = list(asked) or list(single_faults(cluster))
     pairs = double_faults([one for one in singles if isinstance(one, Fault)]) if doubles and not asked else []

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from holdfast.base.address import parse, text
+from holdfast.base.address import Address, parse, text
 from holdfast.base.time import MILLISECOND, SECOND, Nanoseconds, span_text
 from holdfast.sim.cluster import Cluster, Router, primary
 from holdfast.sim.faults import Fault
@@ -48,18 +48,21 @@ def judge(cluster: Cluster, trial: Trial, outcome: Outcome) -> Verdict:
     return Verdict(grade=_grade(trial, fault, outcome), during=during, after=after)
 
 
-def baseline_fault(cluster: Cluster, router: Router, owners: tuple[str, ...]) -> str:
+def baseline_fault(
+    cluster: Cluster, router: Router, owners: tuple[str, ...], members: tuple[MemberSeen, ...]
+) -> str:
     """What is wrong before anything has failed, "" when one host serves."""
     if len(owners) == 1:
         return ""
+    if not owners:
+        return f"nobody serves before anything has failed: {'; '.join(_why_not(one, router.vips) for one in members)}"
     names = {member.config.name for member in router.members}
     reasons = [
         f"{one.field}: {one.first} | {one.second}: {one.effect}"
         for a, b, one in cluster.differences
         if one.instance in names and {a, b} & {member.node for member in router.members}
     ]
-    said = f"{_both(owners)} both serve" if owners else "nobody serves"
-    return f"{said} before anything has failed" + (f" ({reasons[0]})" if reasons else "")
+    return f"{_both(owners)} both serve before anything has failed" + (f" ({reasons[0]})" if reasons else "")
 
 
 def _grade(trial: Trial, fault: Fault, outcome: Outcome) -> str:
@@ -88,10 +91,11 @@ def _said(cluster: Cluster, trial: Trial, outcome: Outcome) -> str:
     before, during, fault = outcome.before, outcome.during, trial.faults[-1]
     if not trial.settled:
         return "it does not come to rest: the address goes to and fro"
-    if len(trial.faults) == 1 and len(before.owners) != 1:
-        return baseline_fault(cluster, outcome.router, before.owners) or "as before"
+    if len(trial.faults) == 1 and len(before.owners) != 1 and during.owners == before.owners:
+        return f"as before it: {_both(during.owners) + ' both serve' if during.owners else 'nobody serves'}"
     if not during.owners:
-        return "nobody serves: " + "; ".join(_why_not(member, outcome) for member in during.members)
+        alone = f"; nobody else has {outcome.router.name}" if len(during.members) == 1 else ""
+        return "nobody serves: " + "; ".join(_why_not(one, outcome.vips) for one in during.members) + alone
     if len(during.owners) > 1:
         return _said_several(trial, outcome)
     owner = during.owners[0]
@@ -104,7 +108,7 @@ def _said(cluster: Cluster, trial: Trial, outcome: Outcome) -> str:
     return _said_moved(outcome, fault, owner)
 
 
-def _why_not(member: MemberSeen, outcome: Outcome) -> str:
+def _why_not(member: MemberSeen, vips: tuple[Address, ...]) -> str:
     """Why a host doesn't serve."""
     name = member.node
     if not member.power:
@@ -118,7 +122,7 @@ def _why_not(member: MemberSeen, outcome: Outcome) -> str:
     if member.isolated:
         return f"{name} is cut off"
     if member.role == "MASTER":
-        lacks = ", ".join(text(vip) for vip in outcome.vips)
+        lacks = ", ".join(text(vip) for vip in vips)
         return f"{name} is MASTER, but its file has no {lacks}"
     return f"{name} is {member.role}"
 
@@ -362,8 +366,10 @@ def _said_after(outcome: Outcome) -> str:
     before, during, after = outcome.before, outcome.during, outcome.after
     if after is None:
         return ""
+    if len(before.owners) != 1 and after.owners == before.owners:
+        return ""
     if not after.owners:
-        return "afterwards nobody serves: " + "; ".join(_why_not(member, outcome) for member in after.members)
+        return "afterwards nobody serves: " + "; ".join(_why_not(one, outcome.vips) for one in after.members)
     if len(after.owners) > 1:
         return f"afterwards {_both(after.owners)} both serve"
     owner = after.owners[0]
