@@ -6,7 +6,7 @@ import click
 
 from holdfast.cli.drawing import Sheet
 from holdfast.cli.plan import draw, look
-from holdfast.cli.switch import seconds
+from holdfast.cli.switch import seconds, who_asks
 from holdfast.control.client import AskError, ask
 
 
@@ -31,14 +31,14 @@ def command(confirm_s: float | None, confirmed: bool, yes: bool, as_json: bool, 
         raise click.UsageError("--confirmed goes alone")
     try:
         if confirmed:
-            ask(run_dir, {"command": "confirm"})
+            ask(run_dir, {"command": "confirm", "by": who_asks()})
             click.echo(json.dumps({"confirmed": True}) if as_json else "confirmed: the new configuration stays")
             return
         looked = look(run_dir, None)
         if looked["too_much"] and not yes:
             cure = "nothing is done; look at `holdfast plan`, and add --yes if you mean it"
             raise AskError(f"{looked['too_much']}: {cure}")
-        answer = ask(run_dir, {"command": "reload", "confirm_s": confirm_s})
+        answer = ask(run_dir, {"command": "reload", "confirm_s": confirm_s, "by": who_asks()})
     except AskError as reason:
         click.echo(f"holdfast: {reason}", err=True)
         raise SystemExit(1) from None

@@ -54,6 +54,11 @@ class Reply:
         self.ended = False
 
     @property
+    def uid(self) -> int:
+        """The user who asks."""
+        return self._connection.uid
+
+    @property
     def wanted(self) -> bool:
         """Whether the client still waits for it."""
         return not self.ended and not self._connection.closed
@@ -85,8 +90,9 @@ Handler = Callable[[Request, Reply], None]
 class _Connection:
     """One client. Requests are taken one by one: the next only when the answer to the last has been read."""
 
-    def __init__(self, server: "ControlServer", link: socket.socket, now: Nanoseconds) -> None:
+    def __init__(self, server: "ControlServer", link: socket.socket, uid: int, now: Nanoseconds) -> None:
         self._server = server
+        self.uid = uid
         self._socket = link
         self._asked = bytearray()
         self._unread: deque[bytes] = deque()
@@ -281,7 +287,7 @@ class ControlServer:
                 continue
             if len(self._connections) >= PLACES:
                 self._drop_quietest()
-            self._connections[_Connection(self, link, now)] = None
+            self._connections[_Connection(self, link, uid, now)] = None
 
     def _drop_quietest(self) -> None:
         if self._connections:

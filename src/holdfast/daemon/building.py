@@ -23,6 +23,10 @@ UNSETTLED_READS = 5
 UNSETTLED_S = 0.02
 """A file that changes while it is read, or is empty, is read again, so often and after this pause."""
 
+CHANGES_TOLD = 30
+CHANGE_LETTERS = 300
+"""Of a reload's changes so many are told, and so much of each."""
+
 
 class Built(msgspec.Struct, frozen=True, kw_only=True):
     """What a builder handed over. `plan` is empty when the configuration cannot run: `exit_status` says how to end."""
@@ -32,16 +36,18 @@ class Built(msgspec.Struct, frozen=True, kw_only=True):
     exit_status: int = 0
     failure: str = ""  # the builder itself failed: a mistake of ours
     empty: bool = False  # the file holds nothing at all
+    changes: tuple[str, ...] = ()  # what is other than in the running plan, in an operator's words
 
 
 class Build:
     """One builder at work; `on_built` gets its outcome, once."""
 
-    def __init__(self, options: Options, loop: Loop, on_built: Callable[[Built], None]) -> None:
+    def __init__(self, options: Options, loop: Loop, on_built: Callable[[Built], None], running: bytes) -> None:
+        """`running`: the plan that runs now."""
         self._loop = loop
         self._on_built = on_built
         self._octets = bytearray()
-        self._fd, self.pid = start_builder(options)
+        self._fd, self.pid = start_builder(options, running)
         loop.watch(self._fd, self._readable)
 
     def _readable(self) -> None:
@@ -75,7 +81,7 @@ def build_now(options: Options, meanwhile: Callable[[], object] = bool) -> Built
     return decode(bytes(octets))
 
 
-def start_builder(options: Options) -> tuple[int, int]:
+def start_builder(options: Options, running: bytes = b"") -> tuple[int, int]:
     """Fork a builder: the descriptor its outcome can be read from, and its pid."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
@@ -85,7 +91,7 @@ def start_builder(options: Options) -> tuple[int, int]:
     status = 1
     try:
         os.close(reader)
-        outcome = msgspec.msgpack.encode(_build(options))
+        outcome = msgspec.msgpack.encode(_compared(_build(options), running))
         with os.fdopen(writer, "wb") as pipe:
             pipe.write(outcome)
         status = 0
@@ -104,6 +110,19 @@ def _stamp(path: str) -> tuple[int, int, int]:
     if not stat.S_ISREG(seen.st_mode):
         return -1, -1, -1  # a pipe can be read only once
     return seen.st_ino, seen.st_size, seen.st_mtime_ns
+
+
+def _compared(built: Built, running: bytes) -> Built:
+    """`built` with what it changes in the `running` plan."""
+    if not running or not built.plan or built.plan == running:
+        return built
+    from holdfast.config.builder import decode_plan
+    from holdfast.config.changes import changes
+
+    found = changes(decode_plan(running), decode_plan(built.plan))
+    lines = [f"{one.subject}: {one.what}"[:CHANGE_LETTERS] for one in found]
+    more = (f"and {len(lines) - CHANGES_TOLD} more",) if len(lines) > CHANGES_TOLD else ()
+    return msgspec.structs.replace(built, changes=(*lines[:CHANGES_TOLD], *more))
 
 
 def _build(options: Options) -> Built:

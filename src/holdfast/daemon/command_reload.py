@@ -5,9 +5,11 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from holdfast.base.problem import Grade
 from holdfast.base.time import SECOND, Nanoseconds, span_text
 from holdfast.control.messages import Request
 from holdfast.control.server import Reply
+from holdfast.daemon.building import CHANGE_LETTERS, CHANGES_TOLD, Built
 from holdfast.edge.clock import monotonic_ns
 from holdfast.vrrp.messages import Level
 
@@ -43,11 +45,12 @@ class Trial:
         self._until = monotonic_ns() + span_ns
         self._supervisor.after(span_ns, self._due)
 
-    def confirm(self) -> bool:
-        """Keep what runs; False when nothing was on trial."""
+    def confirm(self, by: str) -> bool:
+        """Keep what runs, at whose word; False when nothing was on trial."""
         pending, self._confirmed = self.pending, None
         if pending:
             self._supervisor.log.say(Level.INFO, "The reload is confirmed: the new configuration stays")
+            self._supervisor.listeners.journal.say("reload", "", "confirmed", by, monotonic_ns(), by=by)
         return pending
 
     def refused(self) -> None:
@@ -68,7 +71,29 @@ class Trial:
         file = here.options.config_file
         line = f"The reload was not confirmed: the configuration before it returns; {file} still holds the new one"
         here.log.say(Level.WARNING, line)
+        here.listeners.journal.say("reload", "", "returned", line, now)
         here.take_plan(plan)
+
+
+def asker(request: Request, reply: Reply) -> str:
+    """Who gave a command, as far as is known: `ann (uid 0)`."""
+    by = str(request.arguments.get("by") or "")[:80]
+    return f"{by} (uid {reply.uid})" if by else f"uid {reply.uid}"
+
+
+def note_reloaded(supervisor: "Supervisor", cause: str, changes: tuple[str, ...]) -> None:
+    """Note in the journal that another configuration is about to run, and what it changes."""
+    count = f"{len(changes)} change{'' if len(changes) == 1 else 's'}" if changes else "nothing changed"
+    what = f"reloaded, {count}"
+    supervisor.listeners.journal.say("reload", "", what, cause, monotonic_ns(), changes=changes)
+
+
+def note_refused(supervisor: "Supervisor", cause: str, refusal: str, built: Built) -> None:
+    """Note in the journal that a configuration was refused, and its first errors."""
+    errors = [problem.text() for problem in built.problems if problem.grade is Grade.ERROR]
+    said = tuple(text[:CHANGE_LETTERS] for text in errors[:CHANGES_TOLD])
+    what, why = "refused, the old configuration goes on", f"{refusal[:1000]}; asked by {cause}"
+    supervisor.listeners.journal.say("reload", "", what, why, monotonic_ns(), changes=said)
 
 
 def commands(supervisor: "Supervisor") -> dict[str, Callable[[Request, Reply], None]]:
@@ -96,10 +121,13 @@ def commands(supervisor: "Supervisor") -> dict[str, Callable[[Request, Reply], N
             span_ns = round(confirm_s * SECOND)
             trial.begin(span_ns)
             supervisor.log.say(Level.INFO, f"This reload returns after {span_text(span_ns)} unless it is confirmed")
-        supervisor.reload_for(reply, trial.refused)
+            cause = f"holdfast reload --confirm {span_text(span_ns)} by {asker(request, reply)}"
+        else:
+            cause = f"holdfast reload by {asker(request, reply)}"
+        supervisor.reload_for(reply, trial.refused, cause)
 
     def confirm(request: Request, reply: Reply) -> None:
-        if trial.confirm():
+        if trial.confirm(asker(request, reply)):
             reply.send({"confirmed": True})
         else:
             reply.fail("no reload waits to be confirmed", "it may have returned already: see the log")

@@ -18,6 +18,7 @@ from holdfast.daemon.options import Options
 from holdfast.daemon.witness import Witness
 from holdfast.edge.clock import monotonic_ns
 from holdfast.edge.fifos import Fifos
+from holdfast.edge.journal import Journal
 from holdfast.edge.logs import Limited, Log
 from holdfast.edge.loop import Loop
 from holdfast.edge.notify import NotifyQueues
@@ -108,6 +109,7 @@ class Listeners:
                 self._state_files.append(StateFile(path, log))
             except OSError as refused:
                 log.say_error(f"no state file {path}: {refused.strerror}")
+        self.journal = Journal(options.run_dir, log)
         self._states: dict[tuple[str, str], StateNotice] = {}
         self._closed = False
         self.witness = Witness(loop, self.take)
@@ -169,6 +171,8 @@ class Listeners:
 
     def take(self, notice: AnyNotice, now: Nanoseconds) -> None:
         """Pass a notice on to everyone it concerns."""
+        if not isinstance(notice, StateNotice | LogLine):
+            self.journal.take(notice, now)
         if isinstance(notice, StateNotice):
             self._state(notice, now)
         elif isinstance(notice, LogLine):
@@ -181,12 +185,13 @@ class Listeners:
         elif isinstance(notice, LowerPriorityNotice):
             self._fifos.lower_priority(notice, now)
             self._notify.lower_priority(notice, now)
-        elif isinstance(notice, PriorityNotice):
+        elif isinstance(notice, PriorityNotice) and notice.notify:
             self._fifos.priority(notice, now)
         if isinstance(notice, StateNotice | SuspicionNotice):
             self.witness.take(notice, now)
 
     def _state(self, notice: StateNotice, now: Nanoseconds) -> None:
+        self.journal.take(notice, now)
         self._log.line(LogLine(Level.INFO, state_line(notice, self._options.compatible)))
         if notice.cause and self._options.compatible and self._options.log_detail:
             self._log.line(LogLine(Level.INFO, f"({notice.name}) because: {notice.cause}"))
@@ -243,7 +248,8 @@ class Listeners:
     def due_at(self) -> Nanoseconds | None:
         """When `on_due` has something to do."""
         moments = [self._runner.due_at(), self._notify.due_at(), self._log.due_at(), self._limited.due_at()]
-        moments += [self.witness.due_at(), *(state_file.due_at() for state_file in self._state_files)]
+        moments += [self.journal.due_at(), self.witness.due_at()]
+        moments += [state_file.due_at() for state_file in self._state_files]
         return min((at for at in moments if at is not None), default=None)
 
     def on_due(self, now: Nanoseconds) -> None:
@@ -255,6 +261,7 @@ class Listeners:
         self.witness.on_due(now)
         for state_file in self._state_files:
             state_file.on_due(now)
+        self.journal.on_due(now)
 
     # ---- reload and end ---------------------------------------------------------------------------------------------
 
@@ -319,6 +326,7 @@ class Listeners:
         self.witness.close()
         self._fifos.close(now)
         self.leave_state_files()
+        self.journal.close(now)
         self._loop.unwatch(self._runner.fileno())
         self._runner.close()
 

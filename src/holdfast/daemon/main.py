@@ -7,6 +7,7 @@ import sys
 
 import msgspec
 
+from holdfast import __version__
 from holdfast.config.plan import Settings, VrrpPlan, plan_lines
 from holdfast.daemon.building import Built, build_now
 from holdfast.daemon.options import Options
@@ -183,6 +184,7 @@ def _supervise(options: Options, built: Built, log: object, terminal: int) -> in
     except OSError as refused:
         log.say_error(f"no commands can be given: {control_path}: {refused.strerror or refused}")
     log.say_start(built.problems)
+    supervisor.note("started", f"holdfast {__version__}, pid {os.getpid()}, {os.path.abspath(options.config_file)}")
     listeners.witness.load(built.plan)
     listeners.start(monotonic_ns())
 

@@ -78,6 +78,7 @@ class Supervisor:
         self._ask_number = 0
         self._build: Build | None = None
         self._reload_again = False
+        self._reload_cause = ""
         self._reload_replies: list[tuple[Reply, Callable[[], None]]] = []  # and what else a refusal calls
         self.control: ControlServer | None = None
         self.trial = command_reload.Trial(self)
@@ -139,11 +140,11 @@ class Supervisor:
     def _signalled(self) -> None:
         for number in self._signal_reader.recv(256):
             if number in (signal.SIGTERM, signal.SIGINT):
-                self.stop()
+                self.stop(signal.Signals(number).name)
             elif self.stopping_at is not None:
                 continue
             elif number == signal.SIGHUP:
-                self.reload()
+                self.reload("SIGHUP")
             elif number == signal.SIGUSR1:
                 self._dump("data")
                 recording.on_signal(self)
@@ -165,6 +166,7 @@ class Supervisor:
         except OSError as refused:
             cure = "free memory, processes (TasksMax=) or descriptors (LimitNOFILE=); trying again in 1 s"
             self.log.say(Level.ERROR, f"No vrrp worker can be started: {refused.strerror}; {cure}")
+            self.note("no vrrp worker can be started", f"{refused.strerror}; {cure}")
             self.after(SECOND, self._start_again)
             return
         channel = Channel(end, ToSupervisor, self.loop, self._from_worker, lambda: None)
@@ -173,6 +175,7 @@ class Supervisor:
         self.service.worker_started(pid)
         self.loop.watch(self.worker.pidfd, self._worker_ended)
         self.log.say(Level.INFO, f"Starting VRRP child process, pid={pid}")
+        self.note("vrrp worker started", f"pid {pid}")
 
     def _from_worker(self, message: Any, fd: int | None) -> None:
         worker = self.worker
@@ -225,13 +228,14 @@ class Supervisor:
             return
         how = f"exited with status {code}" if code >= 0 else f"was ended by signal {-code}"
         self.log.say(Level.ERROR, f"The vrrp worker (pid {worker.pid}) {how}")
+        self.note("vrrp worker ended", f"pid {worker.pid} {how}")
         if not worker.left:
             self._release(worker)
         if code in FINAL or not self.options.respawn:
             if code in FINAL:
                 self.log.say(Level.ERROR, f"pid {worker.pid} exited with permanent error {code}. Terminating")
             self.exit_status = code if code in FINAL else EXIT_FATAL
-            self.stop()
+            self.stop("starting the vrrp worker again would not help")
             return
         self._restart_later(worker)
 
@@ -276,16 +280,22 @@ class Supervisor:
         if _stopped(worker.pid):
             return  # somebody stopped it on purpose (SIGSTOP, a debugger): it will listen first when it goes on
         self.log.say(Level.ERROR, f"The vrrp worker (pid {worker.pid}) is stuck for {span_text(FROZEN)}; ending it")
+        self.note("vrrp worker stuck", f"pid {worker.pid} gave no sign of life for {span_text(FROZEN)}: ended")
         os.kill(worker.pid, signal.SIGKILL)
 
     # ---- leaving ----------------------------------------------------------------------------------------------------
 
-    def stop(self) -> None:
+    def note(self, what: str, cause: str) -> None:
+        """Write an event of the daemon's own into the journal."""
+        self.listeners.journal.say("daemon", "", what, cause, monotonic_ns())
+
+    def stop(self, cause: str) -> None:
         """Leave cleanly: the worker resigns, the stop scripts run, the files are cleared."""
         if self.stopping_at is not None:
             return
         self.service.stopping()
         self.log.say(Level.INFO, "Stopping")
+        self.note("stopping", cause)
         self.stopping_at = monotonic_ns() + self.listeners.settings.child_wait_time_ns
         if self.worker is not None:
             self.worker.channel.send(Stop(self.options.keep_vrrp_addresses))
@@ -308,20 +318,22 @@ class Supervisor:
             self.listeners.run_shutdown_script(now)
             if self.listeners.pending():
                 return
+        self.note("stopped", f"exit status {self.exit_status}")
         self.listeners.close(now)
         self.finished = True
 
     # ---- reload -----------------------------------------------------------------------------------------------------
 
-    def reload(self) -> None:
+    def reload(self, cause: str) -> None:
         """Read the configuration again, in a process of its own; what runs goes on meanwhile."""
+        self._reload_cause = cause
         if self._build is not None:
             self._reload_again = True
             return
         self.service.reloading()
         self.listeners.reload_begins()
         self.log.say(Level.INFO, "Reloading")
-        self._build = Build(self.options, self.loop, self._built)
+        self._build = Build(self.options, self.loop, self._built, self.plan)
 
     def _built(self, built: Built) -> None:
         self._build = None
@@ -334,6 +346,7 @@ class Supervisor:
         refusal = built.failure or ("" if built.plan else "it cannot run") or self.listeners.refuses(built.plan, faulty)
         if refusal:
             self.log.say(Level.ERROR, f"The new configuration is refused, the old one goes on: {refusal}")
+            command_reload.note_refused(self, self._reload_cause, refusal, built)
             self.service.ready("reload refused")
             replies = [] if self._reload_again else self._reload_replies  # else the next reading answers them
             for reply, on_refusal in replies:
@@ -342,11 +355,12 @@ class Supervisor:
             if replies:
                 self._reload_replies = []
         else:
+            command_reload.note_reloaded(self, self._reload_cause, built.changes)
             self.take_plan(built.plan)
         self.listeners.reload_ended()
         if self._reload_again:
             self._reload_again = False
-            self.reload()
+            self.reload(self._reload_cause)
 
     @property
     def building(self) -> bool:
@@ -403,12 +417,14 @@ class Supervisor:
 
         self.ask(answer)
 
-    def reload_for(self, reply: Reply, on_refusal: Callable[[], None]) -> None:
+    def reload_for(self, reply: Reply, on_refusal: Callable[[], None], cause: str) -> None:
         """Reload, and answer when the new configuration runs or is refused."""
         self._reload_replies.append((reply, on_refusal))
-        self.reload()
+        self.reload(cause)
 
     def _dump(self, kind: str, clear: bool = False) -> None:
+        self.note("statistics cleared" if clear else f"dump of {kind}", "a signal")
+
         def answer(view: bytes | None) -> None:
             if view is None:
                 self.log.say(Level.WARNING, f"No vrrp worker runs: nothing to write for {kind}")

@@ -14,7 +14,7 @@ from typing import Any
 
 from holdfast.base.time import MILLISECOND, Nanoseconds, span_text
 from holdfast.config.plan import VrrpPlan
-from holdfast.engine import holds, lines, scripts, suspicions
+from holdfast.engine import holds, lines, scripts, suspicions, trackers
 from holdfast.engine.beats import Beats
 from holdfast.engine.faults import depends_on, expect_interfaces, own_faults, primary_address
 from holdfast.engine.groups import Groups
@@ -425,6 +425,7 @@ class Engine:
         self.verdicts["interface", seen.name] = seen.up
         if (before.up if before else False) != seen.up:
             self.tell(lines.interface(seen))
+            trackers.interface_changed(self, seen)
         for slot in list(self.slots.values()):
             if not depends_on(slot.config, seen.name):
                 continue
@@ -514,6 +515,7 @@ class Engine:
             return
         self.verdicts["script", event.name] = timed.state.up
         self.tell(notice)
+        trackers.script_changed(self, timed)
         for slot in list(self.slots.values()):
             if any(use.kind == "script" and use.name == event.name for use in slot.config.trackers):
                 self.reconsider(slot, now)

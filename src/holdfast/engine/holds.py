@@ -13,7 +13,7 @@ import msgspec
 
 from holdfast.base.address import text
 from holdfast.base.time import SECOND, Nanoseconds, span_text
-from holdfast.engine.messages import LogLine, SendOne
+from holdfast.engine.messages import HoldNotice, LogLine, SendOne
 from holdfast.engine.slot import Held, Slot
 from holdfast.engine.standing import restand
 from holdfast.vrrp.config import OWNER
@@ -181,10 +181,13 @@ def due(engine: "Engine", slot: Slot, now: Nanoseconds) -> None:
                 f"staying master (switch --away --force resigns all the same)"
             )
             engine.tell(LogLine(Level.WARNING, line))
+            why = f"nobody took over within {waited}: no backup listens, or theirs is nopreempt"
+            engine.tell(HoldNotice(name=slot.config.name, what="given up", cause=why))
             engine.reconsider(slot, now)
             return
         slot.held = held = msgspec.structs.replace(held, give_up_at=None)
     if held.until is not None and now >= held.until:
+        engine.tell(HoldNotice(name=slot.config.name, what="expired", cause="the end of --for"))
         release(engine, [slot], "the end of --for", now)
 
 

@@ -230,11 +230,35 @@ class LowerPriorityNotice(Notice, frozen=True):
 
 
 class PriorityNotice(Notice, frozen=True):
-    """The effective priority changed; `state` is MASTER or BACKUP (`notify_priority_changes`)."""
+    """The effective priority changed; `notify`: it is asked to be told (`notify_priority_changes`)."""
 
     name: str
-    state: str
+    state: str  # MASTER or BACKUP, where it is to be told
     priority: int
+    was: int = 0
+    cause: str = ""  # what counts for or against the base priority now
+    notify: bool = True
+
+
+class TrackerNotice(Notice, frozen=True, kw_only=True):
+    """A tracker has another verdict than before, or its first.
+
+    `instances` names those that use it; empty when they are too many to name.
+    """
+
+    kind: str  # as in TrackedUse
+    name: str
+    up: bool
+    detail: str
+    instances: tuple[str, ...] = ()
+
+
+class HoldNotice(Notice, frozen=True, kw_only=True):
+    """A hand-over that held has ended by itself: `what` is expired or given up."""
+
+    name: str
+    what: str
+    cause: str
 
 
 class RunScript(Notice, frozen=True):
@@ -297,6 +321,8 @@ AnyNotice = (
     | StateNotice
     | LowerPriorityNotice
     | PriorityNotice
+    | TrackerNotice
+    | HoldNotice
     | RunScript
     | SuspicionNotice
     | IncidentNotice

@@ -22,7 +22,7 @@ def due(timed: ScriptSlot, now: Nanoseconds) -> list[Notice]:
     return notices
 
 
-def finished(timed: ScriptSlot, event: ScriptFinished, now: Nanoseconds) -> Notice | None:
+def finished(timed: ScriptSlot, event: ScriptFinished, now: Nanoseconds) -> LogLine | None:
     """Take a result in; the line to log when it changed the verdict, else None."""
     ok = event.status == 0 and not event.timed_out
     detail = outcome(event)

@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING
 
 from holdfast.base.address import Address
-from holdfast.engine import lines
+from holdfast.engine import lines, trackers
 from holdfast.engine.faults import primary_address
-from holdfast.engine.messages import PriorityNotice, Readvertise, Unwatch
+from holdfast.engine.messages import Readvertise, Unwatch
 from holdfast.engine.slot import Slot
 from holdfast.vrrp.machine import Backup, Initialize, Standing, is_routine, master_down_interval
-from holdfast.vrrp.messages import AdvertReceived, Role
+from holdfast.vrrp.messages import AdvertReceived
 from holdfast.vrrp.priority import effective_priority
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ def restand(engine: "Engine", slot: Slot) -> None:
     engine.emit(Readvertise(slot.number))
     if priority != was.priority and not isinstance(slot.state, Initialize):
         engine.tell(lines.priority_changed(slot, was.priority))
-        if config.notify_priority_changes and slot.role in (Role.MASTER, Role.BACKUP):
-            engine.tell(PriorityNotice(config.name, slot.role.name, priority))
+        engine.tell(trackers.priority_changed(slot, was.priority, engine.verdicts))
     state = slot.state
     if slot.watched and isinstance(state, Backup):
         same = AdvertReceived(state.master_priority, state.master or Address(b""), state.master_adver_interval_ns)

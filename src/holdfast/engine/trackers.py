@@ -1,0 +1,65 @@
+"""What the supervisor is told of trackers: another verdict, and what it does to a priority."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from holdfast.engine.faults import depends_on
+from holdfast.engine.messages import Interface, PriorityNotice, TrackerNotice
+from holdfast.engine.slot import ScriptSlot, Slot
+from holdfast.vrrp.messages import Role
+from holdfast.vrrp.priority import contribution
+
+if TYPE_CHECKING:
+    from holdfast.engine.engine import Engine
+
+NAMED = 32
+"""So many instances that a tracker concerns are named; where there are more, none is."""
+
+
+def script_changed(engine: "Engine", timed: ScriptSlot) -> None:
+    """A tracking script has its first verdict, or another one."""
+    name, state = timed.config.name, timed.state
+    users = [
+        slot.config.name
+        for slot in engine.slots.values()
+        if any(use.kind == "script" and use.name == name for use in slot.config.trackers)
+    ]
+    _tell(engine, "script", name, bool(state.up), state.last_detail, users)
+
+
+def interface_changed(engine: "Engine", seen: Interface) -> None:
+    """An interface went up, down or away; told when an instance depends on it."""
+    users = [slot.config.name for slot in engine.slots.values() if depends_on(slot.config, seen.name)]
+    if users:
+        detail = "up" if seen.up else "down" if seen.index else "absent"
+        _tell(engine, "interface", seen.name, seen.up, detail, users)
+
+
+def _tell(engine: "Engine", kind: str, name: str, up: bool, detail: str, users: list[str]) -> None:
+    named = tuple(users) if len(users) <= NAMED else ()
+    engine.tell(TrackerNotice(kind=kind, name=name, up=up, detail=detail, instances=named))
+
+
+def priority_changed(slot: Slot, was: int, verdicts: Mapping[tuple[str, str], bool | None]) -> PriorityNotice:
+    """The effective priority of a slot was another: what counts now."""
+    role = slot.role if slot.role in (Role.MASTER, Role.BACKUP) else None
+    return PriorityNotice(
+        slot.config.name,
+        slot.role.name,
+        slot.standing.priority,
+        was,
+        _counts(slot, verdicts),
+        slot.config.notify_priority_changes and role is not None,
+    )
+
+
+def _counts(slot: Slot, verdicts: Mapping[tuple[str, str], bool | None]) -> str:
+    if slot.held is not None:
+        return f"switch --{'here' if slot.held.here else 'away'} by {slot.held.by}"
+    base = slot.config.priority
+    said = []
+    for use in slot.config.trackers:
+        up = verdicts.get((use.kind, use.name))
+        if adds := contribution(use, up):
+            said.append(f"{use.kind} {use.name} is {'up' if up else 'down'}: {adds:+d}")
+    return f"base {base}; {', '.join(said)}" if said else f"base {base}"
