@@ -95,7 +95,9 @@ TRACKED = "track_script {\n    chk\n  }"
         (conf(150, TRACKED, before=check("", "fall 3")), conf(100), "script a chk", "b", 0.609375, ("a",),
          "noticed after 5."),
         (conf(150), conf(100), "cut a b", "a b", 0, ("a",), "split: two masters while the link is cut: both serve"),
-        (conf(150), conf(100), "cut b>a", "a", 0, ("a",), "good: a stays"),
+        (conf(150), conf(100), "cut b>a", "a", 0, ("a",), "good: a stays: nobody needs to hear a backup"),
+        (conf(100), conf(100), "cut a>b", "b", 0, ("b",), "takes over, and a yields"),
+        (conf(100), conf(100), "cut a b", "a b", 0, ("b",), "a tie, and its address is higher, as guessed"),
         (conf(150), conf(100), "cut a>b", "a b", 0, ("a",), "two masters while b does not hear a"),
         (conf(150), conf(100), "restart a", "a", 0.609375, (), "b serves meanwhile, a takes back after 3.5"),
         (conf(150), conf(100), "restart a b", "a", 3.5140625, (), "all begin anew, a is first again"),
@@ -141,6 +143,57 @@ def test_interfaces_of_one_virtual_router_are_one_network(tmp_path: Path) -> Non
     other = conf(100, vrid=52).replace("192.0.2", "198.51.100").replace("web", "db")
     alone = cluster(tmp_path, conf(150), other)
     assert [router.name for router in alone.routers] == ["web", "db"]
+
+
+GROUP = """vrrp_sync_group all {{
+  group {{
+    inside
+    outside
+  }}
+}}
+vrrp_instance outside {{
+  interface eth0
+  virtual_router_id 10
+  priority {0}
+  virtual_ipaddress {{
+    198.51.100.10/24
+  }}
+}}
+vrrp_instance inside {{
+  interface eth1
+  virtual_router_id 11
+  priority {0}
+  version 3
+  advert_int 0.5
+  virtual_ipaddress {{
+    2001:db8::1/64
+    fe80::100/64
+  }}
+}}
+"""
+
+
+def test_a_sync_group_moves_as_one_and_the_verdict_says_so(tmp_path: Path) -> None:
+    made = cluster(tmp_path, *(GROUP.format(priority) for priority in (150, 120, 90)))
+    fault = fault_of("link a eth1", made)
+    assert fault is not None
+    trial = try_faults(made, (fault,))
+    said = {outcome.router.name: judge(made, trial, outcome).during for outcome in trial.outcomes}
+    assert [outcome.during.owners for outcome in trial.outcomes] == [("b",), ("b",)]
+    assert {outcome.during.outage_ns for outcome in trial.outcomes} == {1_765_625_000}  # 3 × 0.5 s + 136/512 s
+    assert "a falls silent: b waits 3 × 500 ms + skew 265.6 ms (priority 120) = 1.766 s" in said["inside"]
+    assert said["outside"] == "a resigns: sync group all moves as one, its slowest member after 1.766 s"
+
+
+def test_one_stands_for_all_that_are_alike(tmp_path: Path) -> None:
+    many = ["".join(
+        conf(priority if vrid != 7 else 120, vrid=vrid, vip=f"192.0.2.{100 + vrid}/24").replace("web", f"web{vrid}")
+        for vrid in range(1, 31)
+    ) for priority in (150, 100)]  # fmt: skip
+    made = cluster(tmp_path, *many)
+    assert [(router.name, len(router.alike)) for router in made.routers] == [("web1", 28), ("web7", 0)]
+    document = json.loads(run(*written(tmp_path, *many), "--fault", "crash a", "--json")[1])
+    assert [len(one["instances"]) for one in document["faults"][0]["outcomes"]] == [29, 1]
 
 
 # ---- the command ----------------------------------------------------------------------------------------------------

@@ -163,6 +163,8 @@ def draw(simulation: "Simulation", sheet: Sheet, *, strict: bool = False, verbos
         vips = _vips(router.vips)
         members = ", ".join(f"{one.node} {one.config.priority}" for one in router.members)
         owners = " and ".join(simulation.owners[router.name]) or "nobody"
+        if router.alike:
+            vips += f" (and {len(router.alike)} more like it)"
         sheet.line(f"{router.name}: {vips}, VRID {router.members[0].config.vrid}, priority {members}: owner {owners}")
         if router.name in simulation.baseline:
             sheet.wrapped(simulation.baseline[router.name], 4, "  x ", "red")
@@ -195,7 +197,7 @@ def _table(simulation: "Simulation", sheet: Sheet, pictures: bool) -> None:
     table = [head, *(_cells(row, several) for row in rows)]
     columns = widths(table)
     sheet.line("  ".join(aligned(head, columns)).rstrip(), "bold")
-    for row, cells in zip(rows, table[1:], strict=True):
+    for row, cells, following in zip(rows, table[1:], [*rows[1:], None], strict=True):
         padded = aligned(cells, columns)
         padded[0] = sheet.paint(padded[0], SIGNS[row.verdict.grade][1])
         sheet.line("  ".join(padded).rstrip())
@@ -204,6 +206,8 @@ def _table(simulation: "Simulation", sheet: Sheet, pictures: bool) -> None:
             sheet.wrapped(refused, columns[0] + 4, "", "yellow")
         if pictures:
             _picture(row, sheet)
+            if following is None or following.trial is not row.trial:
+                _narration(row, sheet)
 
 
 def _cells(row: "Row", several: bool) -> tuple[str, ...]:
@@ -234,12 +238,17 @@ def _outage(phase: "Phase") -> str:
 
 def _picture(row: "Row", sheet: Sheet) -> None:
     from holdfast.sim.timeline import draw as draw_timeline
-    from holdfast.sim.timeline import narrate
 
     plain = not (sheet.out.encoding or "").lower().startswith("utf")
     sheet.line()
     for line in draw_timeline(row.trial, row.routers[:1], min(sheet.width or 100, 120) - 6, plain=plain):
         sheet.line(f"      {line}")
+    sheet.line()
+
+
+def _narration(row: "Row", sheet: Sheet) -> None:
+    from holdfast.sim.timeline import narrate
+
     for line in narrate(row.trial):
         sheet.line(f"      {line}", "faint")
     sheet.line()

@@ -16,7 +16,7 @@ from holdfast.config.drift import Difference, drift, pair_instances
 from holdfast.config.plan import VrrpPlan
 from holdfast.engine.messages import Interface
 from holdfast.sim.host import NodeSpec
-from holdfast.vrrp.config import Family, InstanceConfig
+from holdfast.vrrp.config import Family, InstanceConfig, NotifyCommands, VirtualAddress
 from holdfast.vrrp.machine import master_down_interval
 
 SETTLE_MARGIN: Nanoseconds = 300_000_000
@@ -35,6 +35,7 @@ class Router(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     members: tuple[Member, ...]
     vips: tuple[Address, ...]
+    alike: tuple[str, ...] = ()  # others that differ in nothing but name, VRID and addresses: this one stands for them
 
     def of(self, node: str) -> InstanceConfig | None:
         """The instance of a host, if it has one."""
@@ -79,12 +80,18 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build_cluster(files: Sequence[tuple[str, str, VrrpPlan]]) -> Cluster:
-    """The cluster of (name, file, plan) of each host, in order."""
-    plans = [plan for _, _, plan in files]
+    """The cluster of (name, file, plan) of each host, in order.
+
+    Of virtual routers that differ in nothing that matters one stands for all: a thousand are tried as fast as one.
+    """
     names = [name for name, _, _ in files]
+    whole = [plan for _, _, plan in files]
+    plans, alike = _thinned(names, whole)
     groups = _groups(plans)
     segments = _segments(plans, groups)
-    addresses, guessed = _Addresses(plans, groups, segments).settle()
+    configs = [config for plan in whole for config in plan.instances]
+    virtual = {address.address for config in configs for address in (*config.addresses, *config.excluded)}
+    addresses, guessed = _Addresses(plans, groups, segments, virtual).settle()
     nodes = tuple(
         Node(
             name=name,
@@ -104,7 +111,7 @@ def build_cluster(files: Sequence[tuple[str, str, VrrpPlan]]) -> Cluster:
             segments={interface: segments[order, interface] for interface in interfaces_of(plan)},
             guessed=tuple(interface for interface in interfaces_of(plan) if (order, interface) in guessed),
         )
-        for order, (name, file, plan) in enumerate(files)
+        for order, ((name, file, _), plan) in enumerate(zip(files, plans, strict=True))
     )
     differences = tuple(
         (names[one], names[other], difference)
@@ -113,7 +120,65 @@ def build_cluster(files: Sequence[tuple[str, str, VrrpPlan]]) -> Cluster:
         for difference in drift(plans[one], plans[other])
         if difference.must_agree
     )
-    return Cluster(nodes=nodes, routers=tuple(_routers(names, plans, groups)), differences=differences)
+    routers = tuple(
+        msgspec.structs.replace(router, alike=alike.get((router.members[0].node, router.members[0].config.name), ()))
+        for router in _routers(names, plans, groups)
+    )
+    return Cluster(nodes=nodes, routers=routers, differences=differences)
+
+
+def _thinned(
+    names: Sequence[str], plans: Sequence[VrrpPlan]
+) -> tuple[list[VrrpPlan], dict[tuple[str, str], tuple[str, ...]]]:
+    """The plans with one virtual router of each kind, and the names of those it stands for.
+
+    The key is the host and the instance of the first member.
+    """
+    groups = _groups(plans)
+    grouped = [{member for group in plan.groups for member in group.members} for plan in plans]
+    first: dict[object, tuple[str, str]] = {}
+    alike: dict[tuple[str, str], tuple[str, ...]] = {}
+    dropped: set[Place] = set()
+    for group in groups:
+        members = [(node, plans[node].instances[number]) for node, number in group]
+        every = [address.address for _, config in members for address in (*config.addresses, *config.excluded)]
+        order = list(dict.fromkeys(every))
+        key: object = tuple((node, _kind(config, order)) for node, config in members)
+        if any(config.name in grouped[node] for node, config in members):
+            key = (key, tuple(group))  # what a sync group does depends on all of its members
+        node, config = members[0]
+        chosen = first.setdefault(key, (names[node], config.name))
+        if chosen != (names[node], config.name):
+            alike[chosen] = (*alike.get(chosen, ()), config.name)
+            dropped.update(group)
+    thinned = [
+        msgspec.structs.replace(
+            plan,
+            instances=tuple(one for number, one in enumerate(plan.instances) if (node, number) not in dropped),
+        )
+        for node, plan in enumerate(plans)
+    ]
+    return thinned, alike
+
+
+def _kind(config: InstanceConfig, order: list[Address]) -> bytes:
+    """The instance without its name and numbers; its addresses by their place among those of the router."""
+
+    def numbered(addresses: tuple[VirtualAddress, ...]) -> tuple[VirtualAddress, ...]:
+        return tuple(
+            msgspec.structs.replace(one, address=Address(order.index(one.address).to_bytes(4, "big")), label=None)
+            for one in addresses
+        )
+
+    kind = msgspec.structs.replace(
+        config,
+        name="",
+        vrid=0,
+        addresses=numbered(config.addresses),
+        excluded=numbered(config.excluded),
+        notify=NotifyCommands(),
+    )
+    return msgspec.msgpack.encode(kind)
 
 
 def interfaces_of(plan: VrrpPlan) -> list[str]:
@@ -195,19 +260,18 @@ class _Addresses:
     """Works out which addresses each host has on each of its interfaces."""
 
     def __init__(
-        self, plans: Sequence[VrrpPlan], groups: list[list[Place]], segments: dict[tuple[int, str], str]
+        self,
+        plans: Sequence[VrrpPlan],
+        groups: list[list[Place]],
+        segments: dict[tuple[int, str], str],
+        virtual: set[Address],
     ) -> None:
         self._plans = plans
         self._groups = groups
         self._segments = segments
         self._found: dict[tuple[int, str], list[Address]] = {place: [] for place in segments}
         self._guessed: set[tuple[int, str]] = set()
-        self._virtual = {
-            address.address
-            for plan in plans
-            for config in plan.instances
-            for address in (*config.addresses, *config.excluded)
-        }
+        self._virtual = virtual
 
     def settle(self) -> tuple[dict[tuple[int, str], list[Address]], set[tuple[int, str]]]:
         """The addresses by host and interface, and where they were made up."""
@@ -268,7 +332,14 @@ class _Addresses:
     def _free_addresses(self, node: int, segment: str) -> Iterator[Address]:
         """Addresses for a host in a segment, the likeliest first; they rise with the order of the hosts."""
         network = self._network(segment)
-        for host in (*range(11 + node, 255, len(self._plans)), *range(1, 11)):
+        before = [
+            address[3]
+            for place, addresses in self._found.items()
+            if place in self._guessed and place[0] < node and self._segments[place] == segment
+            for address in addresses
+            if address[:3] == network[:3]
+        ]
+        for host in (*range(max(before, default=10) + 1, 255), *range(1, 11)):
             yield Address(network[:3] + bytes((host,)))
         for third in range(256):
             yield Address(bytes((198, 18, third, 1 + node)))

@@ -20,6 +20,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     trial: Trial
     routers: tuple[str, ...]
+    standing_for: tuple[str, ...]  # routers alike, not tried themselves
     outcome: Outcome
     verdict: Verdict
 
@@ -99,6 +100,7 @@ def _judged(cluster: Cluster, trial: Trial) -> tuple[Trial, tuple[Row, ...]]:
         Row(
             trial=trial,
             routers=tuple(dict.fromkeys(name for name, _, _ in each)),
+            standing_for=tuple(name for _, outcome, _ in each for name in outcome.router.alike),
             outcome=each[0][1],
             verdict=each[0][2],
         )
@@ -127,6 +129,7 @@ def document(simulation: Simulation, *, strict: bool = False, verbose: bool = Fa
                     for one in router.members
                 ],
                 "vips": [text(vip) for vip in router.vips],
+                "stands_for": list(router.alike),
                 "owners": list(simulation.owners[router.name]),
                 "problem": simulation.baseline.get(router.name, ""),
             }
@@ -184,7 +187,7 @@ def _trial(trial: Trial, rows: Sequence[Row], verbose: bool) -> dict[str, Any]:
 def _row(row: Row) -> dict[str, Any]:
     during, after = row.outcome.during, row.outcome.after
     return {
-        "instances": list(row.routers),
+        "instances": [*row.routers, *row.standing_for],
         "vips": [text(vip) for vip in row.outcome.vips] if len(row.routers) == 1 else [],
         "grade": row.verdict.grade,
         "verdict": row.verdict.text(),

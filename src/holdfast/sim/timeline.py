@@ -107,4 +107,5 @@ def narrate(trial: Trial) -> Iterable[str]:
         what = " ".join(word for word in (entry.node, entry.instance, entry.state) if word)
         cause = f": {entry.cause}" if entry.cause else ""
         mark = "*" if entry.kind == "event" else " "
-        yield f"{span_text(entry.at_ns - trial.begun_ns):>9} {mark} {what}{cause}"
+        since_ns = entry.at_ns - trial.begun_ns
+        yield f"{span_text(since_ns) if since_ns else '0 s':>9} {mark} {what}{cause}"

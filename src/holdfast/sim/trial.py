@@ -94,7 +94,7 @@ class Bench:
 
     def __init__(self, cluster: Cluster, seed: int) -> None:
         self.cluster = cluster
-        self.world = World(cluster.specs(), seed)
+        self.world = World(cluster.specs(), seed, leaps=True)
         self.settled = True
         self.marks: list[tuple[Nanoseconds, str]] = []
         self.refused: list[str] = []

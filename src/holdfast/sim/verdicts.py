@@ -44,7 +44,7 @@ def judge(cluster: Cluster, trial: Trial, outcome: Outcome) -> Verdict:
     """The verdict on what a fault did to the addresses of a router."""
     fault = trial.faults[-1]
     during = _said(cluster, trial, outcome)
-    after = _said_after(outcome)
+    after = _said_after(cluster, outcome)
     return Verdict(grade=_grade(trial, fault, outcome), during=during, after=after)
 
 
@@ -151,15 +151,18 @@ def _said_stays(cluster: Cluster, outcome: Outcome, fault: Fault, owner: str) ->
     router, node = outcome.router, fault.nodes[0] if fault.nodes else ""
     if fault.kind == "script":
         use = _use(router, node, fault)
-        if use is None:
+        down = node != owner and router.of(node) is not None and _seen(outcome.during, node).role == "FAULT"
+        if use is None and not down:
             return f"{router.name} does not track it: nothing moves"
-        if node == owner:
+        if use is not None and node == owner:
             return _said_futile(cluster, outcome, use, owner)
-        if use.weight:
+        if not down:
             return f"{owner} stays: it is no worse for it"
         return f"{owner} stays; meanwhile {node} could not take over ({_fault_of(outcome, node)})"
     if fault.kind == "link" and node == owner:
         return f"{owner} stays: {router.name} does not depend on {fault.steps[0].words[1]}"
+    if fault.kind == "cut" and owner in fault.nodes:
+        return f"{owner} stays: nobody needs to hear a backup"
     if fault.kind in ("restart", "stall", "suspend", "cut", "isolate") or node == owner:
         return f"{owner} stays"
     left = [one.node for one in outcome.during.members if one.role == "BACKUP" and one.node != owner]
@@ -176,7 +179,7 @@ def _said_and_back(outcome: Outcome, fault: Fault, owner: str) -> str:
         return f"{owner} stays; {others[0]}, cut off, becomes MASTER too, and no client sees it"
     if others:
         back = [entry for entry in masters if entry.node == owner]
-        after = f" after {span_text(back[-1].at_ns - outcome.during.at_ns)}" if back else ""
+        after = _after(back[-1].at_ns - outcome.during.at_ns) if back else ""
         double = _overlap(outcome.during)
         if double and fault.kind == "stall":
             double += f", for {owner}'s kernel keeps the address"
@@ -184,6 +187,10 @@ def _said_and_back(outcome: Outcome, fault: Fault, owner: str) -> str:
     if len(fault.nodes) > 1:
         return f"all begin anew, {owner} is first again: {lost}"
     return f"{owner} is back before anybody takes over: {lost}"
+
+
+def _after(span_ns: Nanoseconds) -> str:
+    return f" after {span_text(span_ns)}" if span_ns >= MILLISECOND else " at once"
 
 
 def _overlap(phase: Phase) -> str:
@@ -207,15 +214,35 @@ def _said_moved(outcome: Outcome, fault: Fault, owner: str) -> str:
     if weighted and during.outage_ns < BRIEF:
         gap = "no gap" if not during.outage_ns else f"a gap of {span_text(during.outage_ns)}"
         return f"{noticed}{weighted}: {owner} takes over with {gap}{double}"
+    together = _together(outcome, config, old, seen.priority, entry.cause, resigned=_resigned(outcome, fault, was))
+    if together:
+        return f"{noticed}{was} {together}{double}"
     if _resigned(outcome, fault, was):
         if config.succeeds_at_once:
             return f"{noticed}{was} resigns, and {owner} is its only peer: it takes over at once{double}"
         skew = skew_time(config, seen.priority, _heard_interval(config, old))
         return f"{noticed}{was} resigns: {owner} waits its skew, {span_text(skew)} at priority {seen.priority}{double}"
+    if fault.kind == "cut":
+        wait = _formula(config, old, seen.priority)
+        return f"{owner} does not hear {was}: after {wait} it takes over, and {was} yields"
     if fault.kind in ("stall", "kill"):
         return f"{owner} takes over after {_formula(config, old, seen.priority)}, and keeps it{double}"
     said = f"{noticed}{was} falls silent: {owner} waits {_formula(config, old, seen.priority)}"
     return f"{said}{_cure(config, old, seen.priority, during.outage_ns)}{double}"
+
+
+def _together(
+    outcome: Outcome, config: InstanceConfig, old: InstanceConfig, priority: int, cause: str, *, resigned: bool
+) -> str:
+    """Where a sync group made it take longer than this router alone would: how."""
+    interval = _heard_interval(config, old)
+    wait = skew_time(config, priority, interval) if resigned else master_down_interval(config, priority, interval)
+    outage = outcome.during.outage_ns
+    if not cause.startswith("sync group") or abs(outage - wait) <= BRIEF:
+        return ""
+    group = cause.partition(":")[0]
+    leaves = "resigns" if resigned else "falls silent"
+    return f"{leaves}: {group} moves as one, its slowest member after {span_text(outage)}"
 
 
 def _noticed(phase: Phase, fault: Fault) -> str:
@@ -362,7 +389,7 @@ def _fault_of(outcome: Outcome, node: str) -> str:
 # ---- after it was put right -----------------------------------------------------------------------------------------
 
 
-def _said_after(outcome: Outcome) -> str:
+def _said_after(cluster: Cluster, outcome: Outcome) -> str:
     before, during, after = outcome.before, outcome.during, outcome.after
     if after is None:
         return ""
@@ -381,13 +408,21 @@ def _said_after(outcome: Outcome) -> str:
     entry = next(
         (e for e in after.entries if e.node == owner and e.state == "MASTER" and e.kind == "instance"), None
     )
-    when = "" if entry is None else f" after {span_text(entry.at_ns - after.at_ns)}"
+    when = "" if entry is None else _after(entry.at_ns - after.at_ns)
     double = f", two serve for {span_text(after.overlap_ns)}" if after.overlap_ns >= BRIEF else ""
     if len(during.owners) > 1:
         soon = f" within {span_text(after.overlap_ns)}" if after.overlap_ns else ""
-        return f"healed, {owner} alone keeps it{soon}"
+        return f"healed, {owner} alone keeps it{soon}{_tie(cluster, outcome, owner, during.owners)}"
     verb = "takes it back" if after.owners == before.owners else "has it then"
     return f"{owner} {verb}{when} with {gap}{double}"
+
+
+def _tie(cluster: Cluster, outcome: Outcome, owner: str, rivals: tuple[str, ...]) -> str:
+    """A remark where two masters had the same priority."""
+    priorities = {_seen(outcome.during, node).priority for node in rivals}
+    if len(priorities) > 1:
+        return ""
+    return f": a tie, and its address is higher{_guess(cluster, outcome.router, *rivals)}"
 
 
 def _said_keeps(outcome: Outcome, owner: str, was: str) -> str:
