@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup peers demo test lint bench clean
+.PHONY: help setup peers demo test lint bench soak mutants clean
 
 help:
 	@echo "make setup   .venv with holdfast and the developers' tools"
 	@echo "make demo    two hosts on this machine, one address, the master killed: see it move"
 	@echo "make test    every test (as root on Debian it installs the peers it tests against)"
 	@echo "make bench   side by side with keepalived"
+	@echo "make soak    simulated clusters until stopped, every promise watched"
 
 setup: $(VENV)/.stamp
 
@@ -34,6 +35,12 @@ test: setup peers lint
 
 bench: setup peers
 	@$(BIN)/python -m bench
+
+soak: setup
+	@$(BIN)/python -m holdfast.sim.soak
+
+mutants: setup
+	@$(BIN)/python tools/mutate --simulate
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

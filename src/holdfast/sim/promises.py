@@ -174,7 +174,7 @@ def check_now(world: World, reloaded_at: dict[str, Nanoseconds]) -> None:
         if world.now < reloaded_at.get(host.name, -JOINING) + JOINING:
             continue
         for name, members in engine.groups.members.items():
-            roles = {slot.role for slot in members}
+            roles = {slot.role for slot in members} - {Role.INIT}  # who waits for its first result has no part yet
             mixed = roles & {Role.MASTER, Role.FAULT} and len(roles) > 1
             require(not mixed, "groups agree", f"{host.name}: {name} is {sorted(role.name for role in roles)}")
 

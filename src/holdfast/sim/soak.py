@@ -80,11 +80,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--hours", type=float, default=HOURS, help=f"of each life [default: {HOURS:g}]")
     parser.add_argument("--scenes", type=int, default=SCENES_A_LIFE, help=f"in each life [default: {SCENES_A_LIFE}]")
     parser.add_argument("--no-leaps", action="store_true", help="go through the calm step by step, too")
+    parser.add_argument("--first", action="store_true", help="end with the first broken promise")
     wanted = parser.parse_args(arguments)
     if wanted.seed is not None:
         return one(wanted.seed, wanted.hours, wanted.scenes, not wanted.no_leaps)
     first, _, last = wanted.seeds.partition("-")
-    return soak(int(first), int(last) if last else None, wanted.hours, wanted.scenes, not wanted.no_leaps)
+    bounds = (int(first), int(last) if last else None)
+    return soak(*bounds, wanted.hours, wanted.scenes, leaps=not wanted.no_leaps, first_only=wanted.first)
 
 
 def one(seed: int, hours: float, scenes: int, leaps: bool) -> int:
@@ -100,12 +102,13 @@ def one(seed: int, hours: float, scenes: int, leaps: bool) -> int:
     return 0
 
 
-def soak(first: int, last: int | None, hours: float, scenes: int, leaps: bool) -> int:
+def soak(first: int, last: int | None, hours: float, scenes: int, *, leaps: bool, first_only: bool) -> int:
     """One seed after the other; the failing ones are named at once, and again at the end."""
-    tally, failed, seed = Tally(), [], first
+    tally, seed = Tally(), first
+    failed: list[int] = []
     shown_at = begun = time.monotonic()
     try:
-        while last is None or seed <= last:
+        while (last is None or seed <= last) and not (failed and first_only):
             try:
                 tally.add(live(seed, hours, scenes, leaps=leaps))
             except (AssertionError, BrokenPromise) as broken:

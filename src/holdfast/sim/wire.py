@@ -17,8 +17,8 @@ HOPS = 255
 class Weather(msgspec.Struct, frozen=True, kw_only=True):
     """What happens to packets on their way, and how punctual the hosts are. Chances are from 0 to 1.
 
-    A packet takes a time drawn evenly from `delay_ns`; with the chance `reorder` it takes `reorder_ns` longer, so that
-    later ones overtake it. `late_ns`: a host handles a timer up to so much after it ran out.
+    A packet takes a time drawn evenly from `delay_ns`, and none overtakes another of its path, unless `reorder` is the
+    chance that one takes `reorder_ns` longer. `late_ns`: a host handles a timer up to so much after it ran out.
     """
 
     loss: float = 0.0

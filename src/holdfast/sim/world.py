@@ -72,6 +72,7 @@ class World:
         self.service = Service(self.now, self.vips())
         self.cuts: set[tuple[str, str]] = set()
         self._routes: dict[tuple[str, str, Frame], list[tuple[Host, str, Frame]]] = {}
+        self._last: dict[tuple[str, str], Nanoseconds] = {}  # when the last packet of a path arrives
         self._wire: deque[tuple[Host, str, Frame]] = deque()
         self._wakes: list[tuple[Nanoseconds, int, Host]] = []
         self._later: list[tuple[Nanoseconds, int, Callable[[], None]]] = []
@@ -373,8 +374,12 @@ class World:
             return
         for target, interface, arriving in route:
             for delay in weather.arrivals(self.chance):
-                if delay:
-                    self.later(delay, lambda t=target, i=interface, f=arriving: self._arrive(t, i, f))  # type: ignore[misc]
+                at = self.now + delay
+                if not weather.reorder:  # a wire keeps the order
+                    path = (host.name, target.name)
+                    at = self._last[path] = max(at, self._last.get(path, 0))
+                if at > self.now:
+                    self.later(at - self.now, lambda t=target, i=interface, f=arriving: self._arrive(t, i, f))  # type: ignore[misc]
                 else:
                     self._wire.append((target, interface, arriving))
 
