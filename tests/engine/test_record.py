@@ -25,8 +25,8 @@ from holdfast.engine.messages import (
 from holdfast.engine.record import Happened, RecordedEngine
 from holdfast.engine.replay import BadRecordingError, Header, Recording, file_octets, read, replay, restored
 from holdfast.engine.slot import Slot
+from holdfast.sim import host
 from holdfast.vrrp.config import AuthType, GroupConfig
-from tests.engine import storm as storm_module
 from tests.engine.storm import Router, Storm
 from tests.engine.test_storm import FAULTS, HOSTS, Weather, clear_up, instance, plans, weather
 
@@ -53,10 +53,9 @@ class Recorded(Storm):
             self.lives.append(router.engine)
 
     def reload(self, router: Router, plan: VrrpPlan) -> None:
-        router.plan, router.reloaded_at = plan, self.now
+        router.plan, self.reloaded_at[router.name] = plan, self.now
         if isinstance(router.engine, RecordedEngine) and not router.frozen:
             self.carry_out(router, router.engine.reload(plan, [], self.now))
-            self.settle()
 
 
 def switch(storm: Storm, router: Router, number: int) -> None:
@@ -67,7 +66,6 @@ def switch(storm: Storm, router: Router, number: int) -> None:
             force=number % 2 == 0, dry_run=number % 5 == 0, now=storm.now,
         )  # fmt: skip
         storm.carry_out(router, effects)
-        storm.settle()
 
 
 HAPPENINGS = {**FAULTS, "switch": switch}
@@ -76,7 +74,7 @@ happenings = st.one_of(weather, st.tuples(st.just("switch"), st.sampled_from("ab
 
 @pytest.fixture(autouse=True)
 def recorded_engines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storm_module, "Engine", RecordedEngine)
+    monkeypatch.setattr(host, "Engine", RecordedEngine)
 
 
 def play(things: list[Weather], last_plan: int = 4) -> Recorded:

@@ -74,25 +74,29 @@ weather = st.tuples(
 
 
 def down(storm: Storm, router: Router, _: int) -> None:
-    storm.set_interface(router, msgspec.structs.replace(router.interface, up=False))
+    storm.set_interface(router, msgspec.structs.replace(router.interfaces["eth0"], up=False))
 
 
 def up(storm: Storm, router: Router, _: int) -> None:
-    if router.interface.index:
-        storm.set_interface(router, msgspec.structs.replace(router.interface, up=True, addresses=(router.source,)))
+    interface = router.interfaces["eth0"]
+    if interface.index:
+        own = storm.sources[router.name]
+        storm.set_interface(router, msgspec.structs.replace(interface, up=True, addresses=(own,)))
 
 
 def vanish(storm: Storm, router: Router, _: int) -> None:
-    storm.set_interface(router, msgspec.structs.replace(router.interface, index=0, up=False, addresses=()))
+    gone = msgspec.structs.replace(router.interfaces["eth0"], index=0, up=False, addresses=())
+    storm.set_interface(router, gone)
 
 
 def come_back(storm: Storm, router: Router, number: int) -> None:
-    fresh = msgspec.structs.replace(router.interface, index=3 + number, up=True, addresses=(router.source,))
+    own = storm.sources[router.name]
+    fresh = msgspec.structs.replace(router.interfaces["eth0"], index=3 + number, up=True, addresses=(own,))
     storm.set_interface(router, fresh)
 
 
 def no_address(storm: Storm, router: Router, _: int) -> None:
-    storm.set_interface(router, msgspec.structs.replace(router.interface, addresses=()))
+    storm.set_interface(router, msgspec.structs.replace(router.interfaces["eth0"], addresses=()))
 
 
 def refuse(storm: Storm, router: Router, _: int) -> None:
@@ -100,27 +104,27 @@ def refuse(storm: Storm, router: Router, _: int) -> None:
 
 
 def freeze(storm: Storm, router: Router, _: int) -> None:
-    router.frozen = router.engine is not None
+    storm.world.freeze(router.name)
 
 
 def set_script(storm: Storm, router: Router, number: int) -> None:
-    router.script_ok = number % 2 == 0
+    storm.world.script(router.name, "chk", number % 2 == 0)
 
 
 def set_cut(storm: Storm, router: Router, _: int) -> None:
-    router.cut = True
+    storm.world.isolate(router.name)
 
 
 def heal(storm: Storm, router: Router, _: int) -> None:
-    router.cut = False
+    storm.world.isolate(router.name, cut=False)
 
 
 FAULTS: dict[str, Callable[[Storm, Router, int], None]] = {
     "run": lambda storm, router, number: storm.run(number * MILLISECOND),
     "cut": set_cut,
     "heal": heal,
-    "kill": lambda storm, router, number: storm.kill(router),
-    "stop": lambda storm, router, number: storm.stop(router),
+    "kill": lambda storm, router, number: storm.world.crash(router.name),
+    "stop": lambda storm, router, number: storm.world.stop(router.name),
     "start": lambda storm, router, number: storm.start(router),
     "down": down,
     "up": up,
@@ -131,7 +135,7 @@ FAULTS: dict[str, Callable[[Storm, Router, int], None]] = {
     "script": set_script,
     "reload": lambda storm, router, number: storm.reload(router, plans(HOSTS[router.name][1])[number % KINDS]),
     "freeze": freeze,
-    "thaw": lambda storm, router, number: storm.thaw(router),
+    "thaw": lambda storm, router, number: storm.world.thaw(router.name),
     "sleep": lambda storm, router, number: storm.sleep(router, number * MILLISECOND),
     "refuse": refuse,
 }
@@ -140,10 +144,12 @@ FAULTS: dict[str, Callable[[Storm, Router, int], None]] = {
 def clear_up(storm: Storm, last_plan: int) -> None:
     """Everything is mended, as an operator would."""
     for router in storm.routers.values():
-        router.cut, router.script_ok, router.refusing = False, True, 0
-        storm.thaw(router)
+        router.refusing = 0
+        heal(storm, router, 0)
+        set_script(storm, router, 0)
+        storm.world.thaw(router.name)
         down(storm, router, 0)
-        if not router.interface.index:
+        if not router.interfaces["eth0"].index:
             come_back(storm, router, 9)
         up(storm, router, 0)
         storm.reload(router, plans(HOSTS[router.name][1])[last_plan])
@@ -152,7 +158,7 @@ def clear_up(storm: Storm, last_plan: int) -> None:
 
 
 def owners(storm: Storm, vrid: int) -> list[str]:
-    return [router.name for router in storm.routers.values() if vrid in router.holds.values()]
+    return storm.world.holders(f"192.0.2.{100 + vrid}")
 
 
 def play(hosts: str, happenings: list[Weather], last_plan: int) -> Storm:
@@ -161,8 +167,7 @@ def play(hosts: str, happenings: list[Weather], last_plan: int) -> Storm:
         router = storm.routers.get(name)
         if router is not None:
             FAULTS[what](storm, router, number)
-            for each in storm.routers.values():
-                storm.check(each)
+            storm.check()
     clear_up(storm, last_plan)
     return storm
 

@@ -162,7 +162,7 @@ class Expected:
 # ---- what must hold at every moment ----------------------------------------------------------------------------------
 
 
-def check_now(world: World, reloaded_at: dict[str, Nanoseconds]) -> None:
+def check_now(world: World, reloaded_at: dict[str, Nanoseconds], joining_ns: Nanoseconds = JOINING) -> None:
     """A running host's kernel has the addresses of its masters and no others; the members of a group stand together."""
     for host in world.hosts.values():
         engine = host.engine
@@ -171,7 +171,7 @@ def check_now(world: World, reloaded_at: dict[str, Nanoseconds]) -> None:
         masters = {n: addresses_of(slot) for n, slot in engine.slots.items() if slot.role is Role.MASTER}
         what = f"{host.name} holds {sorted(host.holds)}, master of {sorted(masters)}"
         require(host.holds == masters, "the addresses are where the master is", what)
-        if world.now < reloaded_at.get(host.name, -JOINING) + JOINING:
+        if world.now < reloaded_at.get(host.name, -joining_ns) + joining_ns:
             continue
         for name, members in engine.groups.members.items():
             roles = {slot.role for slot in members} - {Role.INIT}  # who waits for its first result has no part yet

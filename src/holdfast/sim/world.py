@@ -148,8 +148,8 @@ class World:
             self._arrive(*self._wire.popleft())
         raise AssertionError(f"the hosts answer one another without end at {self.now - self.begun} ns")
 
-    def _done(self, host: Host) -> None:
-        """After something was done to a host: what it sent arrives, and its timers are known."""
+    def done(self, host: Host) -> None:
+        """After something was done to a host, here or by hand: what it sent arrives, and its timers are known."""
         self._arm(host)
         self._settle()
         self._tell()
@@ -170,7 +170,7 @@ class World:
         host.power = True
         self._routes.clear()
         host.begin()
-        self._done(host)
+        self.done(host)
 
     def crash(self, node: str) -> None:
         """Power off: everything at once, without a word."""
@@ -216,17 +216,24 @@ class World:
         host = self.hosts[node]
         if host.engine is None or host.frozen or host.suspended:
             return
-        self._event(host, "stall", cause=f"{span_ns / SECOND:g} s")
-        host.frozen = True
         boot = host.boot
-        self.later(span_ns, lambda: self._go_on(host, boot))
+        self.freeze(node, f"{span_ns / SECOND:g} s")
+        self.later(span_ns, lambda: self.thaw(node) if host.boot == boot else None)
 
-    def _go_on(self, host: Host, boot: int) -> None:
-        if host.boot != boot or not host.frozen:
-            return
-        self._event(host, "goes on")
-        host.thaw()
-        self._done(host)
+    def freeze(self, node: str, cause: str = "") -> None:
+        """The daemon is not run until `thaw`."""
+        host = self.hosts[node]
+        if host.engine is not None and not host.suspended:
+            self._event(host, "stall", cause=cause)
+            host.frozen = True
+
+    def thaw(self, node: str) -> None:
+        """The daemon goes on; nothing when it was not frozen."""
+        host = self.hosts[node]
+        if host.frozen:
+            self._event(host, "goes on")
+            host.thaw()
+            self.done(host)
 
     def suspend(self, node: str, span_ns: Nanoseconds) -> None:
         """The machine stands still for a while, its monotonic clock too (a virtual machine paused or moved)."""
@@ -252,12 +259,12 @@ class World:
         host.catch_up()
         self.reckon(host)
         self.later(self.chance.randrange(HEARTBEAT), lambda: self._look(host, boot))
-        self._done(host)
+        self.done(host)
 
     def _look(self, host: Host, boot: int) -> None:
         if host.boot == boot and host.engine is not None and not host.frozen and not host.suspended:
             host.notice_sleep()
-            self._done(host)
+            self.done(host)
 
     def clock_step(self, node: str, span_ns: Nanoseconds) -> None:
         """The wall clock steps. Nothing follows: the machines are given the monotonic clock alone."""
@@ -276,7 +283,7 @@ class World:
         host = self.hosts[node]
         self._routes.clear()
         host.set_interface(interface)
-        self._done(host)
+        self.done(host)
 
     def script(self, node: str, name: str, ok: bool | None) -> None:
         """What the runs of a tracking script that end from now on say; None: they hang."""
@@ -290,7 +297,7 @@ class World:
         host, address = self.hosts[node], address_of(vip)
         assert address is not None, f"{vip!r} is no address"
         host.lose(address)
-        self._done(host)
+        self.done(host)
 
     def reload(self, node: str, plan: VrrpPlan) -> None:
         """A new configuration; a daemon that doesn't run starts with it, a stalled one reads it when it goes on."""
@@ -304,7 +311,7 @@ class World:
         if host.engine is not None:
             host.bring_up_to_date()
             host.carry_out(reload(host.engine, plan, list(host.interfaces.values()), host.clock))
-            self._done(host)
+            self.done(host)
 
     def switch(
         self,
@@ -329,7 +336,7 @@ class World:
             host.engine, instance, direction, by=by, for_ns=for_ns, force=force, dry_run=dry_run, now=host.clock
         )
         host.carry_out(host.engine.take())
-        self._done(host)
+        self.done(host)
         return answer
 
     def release(self, node: str, instance: str, by: str = "an operator") -> holds.Answer:
@@ -346,11 +353,11 @@ class World:
         self._event(self.hosts[source], "cut", cause=f"{'from' if both else 'to'} {target}")
         self._routes.clear()
 
-    def isolate(self, node: str) -> None:
-        """Cut from everybody, clients too, while its carrier stays (a port in the wrong VLAN, say)."""
+    def isolate(self, node: str, cut: bool = True) -> None:
+        """Cut from everybody, clients too, while its carrier stays (a port in the wrong VLAN, say); or no more."""
         host = self.hosts[node]
-        self._event(host, "isolated")
-        host.isolated = True
+        self._event(host, "isolated" if cut else "no longer isolated")
+        host.isolated = cut
         self._routes.clear()
         self.reckon(host)
 
@@ -438,7 +445,7 @@ class World:
             verdict = host.engine.verdicts.get(("script", name))
             if verdict is not None and verdict != was:
                 self.note(host, name, "tracker", "UP" if verdict else "DOWN")
-            self._done(host)
+            self.done(host)
 
         self.later(timeout_ns if hangs and timeout_ns else host.script_ns, ended)
 
