@@ -132,10 +132,12 @@ class Pair:
                 self.lab.cut(self.a)
             case ["cut", *_]:
                 self.lab.split(self.a, self.b)
-            case ["restart", _]:
-                self.daemons["a"].signal(signal.SIGTERM)
-                self.daemons["a"].wait(5)
-                self.start("a")
+            case ["restart", *names]:
+                for name in names:
+                    self.daemons[name].signal(signal.SIGTERM)
+                for name in names:
+                    self.daemons[name].wait(5)
+                    self.start(name)
             case ["stall", *_]:
                 self.a.stop(self.daemons["a"])
             case ["switch", *_]:

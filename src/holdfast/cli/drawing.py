@@ -8,6 +8,9 @@ from typing import TextIO
 COLOURS = {"green": "32", "cyan": "36", "red": "31", "yellow": "33", "bold": "1", "faint": "2"}
 """SGR codes (ECMA-48 §8.3.117)."""
 
+PLAIN = {"×": "x", "−": "-", "µ": "u", "…": "..."}
+"""What stands for signs that a terminal doesn't know."""
+
 GAP = "  "
 
 
@@ -45,9 +48,19 @@ class Sheet:
 
     def flush(self) -> None:
         """Write what was gathered, at once."""
-        self.out.write("".join(f"{line}\n" for line in self.lines))
+        self.out.write(spoken("".join(f"{line}\n" for line in self.lines), self.out.encoding))
         self.out.flush()
         self.lines.clear()
+
+
+def spoken(text: str, encoding: str | None) -> str:
+    """`text` as a terminal of that encoding can show it."""
+    try:
+        text.encode(encoding or "utf-8")
+    except UnicodeEncodeError:
+        plain = text.translate({ord(sign): other for sign, other in PLAIN.items()})
+        return plain.encode(encoding or "utf-8", "replace").decode(encoding or "utf-8")
+    return text
 
 
 def wrap(text: str, room: int | None) -> list[str]:

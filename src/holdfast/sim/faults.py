@@ -18,8 +18,8 @@ from holdfast.base.time import MILLISECOND, SECOND, Nanoseconds
 from holdfast.sim.cluster import Cluster
 from holdfast.sim.world import World
 
-RESTART_NS: Nanoseconds = 100 * MILLISECOND
-"""How long a daemon that is restarted is away."""
+RESTART_NS: Nanoseconds = 300 * MILLISECOND
+"""How long a daemon that is restarted is away (measured on a small host: 0.2 to 0.4 s)."""
 
 VERBS = {
     "crash": "HOST …",
