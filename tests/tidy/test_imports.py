@@ -2,6 +2,7 @@
 
     base ← vrrp, track ← config ← engine ← edge, control, export, lab, sim ← daemon ← cli (inside its commands)
     base ← kernel ← edge
+    base ← check ← edge
     base, vrrp, carp, bfd ← dissect ← sniff ← cli (inside its commands)
 """
 
@@ -11,7 +12,7 @@ import pytest
 
 from tests.tidy.tree import Import, Module, imports, modules, targets
 
-DOMAINS = {"vrrp", "track", "carp", "bfd"}
+DOMAINS = {"vrrp", "track", "carp", "bfd", "check"}
 BELOW_EDGE = {"base", "config", "engine"} | DOMAINS
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -21,6 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "track": {"base", "vrrp"},
     "carp": {"base"},
     "bfd": {"base"},
+    "check": {"base"},
     "dissect": {"base", "vrrp", "carp", "bfd"},
     "sniff": {"base", "dissect", "vrrp", "carp", "bfd"},
     "config": {"base"} | DOMAINS,
@@ -42,12 +44,12 @@ CLI_AT_START = {"holdfast", "holdfast.control.client", "holdfast.control.message
 """What a module of cli/ may import when it is loaded, besides base/ and its neighbours."""
 
 HEAVY = {"asyncio", "logging", "dataclasses", "subprocess", "ipaddress", "click", "rich", "pyroute2"}
-LIGHT_FOLDERS = {"base", "vrrp", "track", "carp", "bfd", "config", "engine", "kernel", "edge", "control", "export", "daemon"}
+LIGHT_FOLDERS = {"base", "vrrp", "track", "carp", "bfd", "check", "config", "engine", "kernel", "edge", "control", "export", "daemon"}
 """Where nothing heavy may be imported: it would cost the daemon its start-up time or its memory."""
 
 OUTSIDE_WORLD = {"time", "socket", "os", "random", "secrets", "select", "selectors", "signal", "threading", "pathlib",
                  "io", "tempfile", "shutil", "glob", "datetime", "mmap", "fcntl", "ctypes"}  # fmt: skip
-PURE_FOLDERS = {"base", "vrrp", "track", "carp", "bfd", "config", "engine", "dissect", "sniff", "sim"}
+PURE_FOLDERS = {"base", "vrrp", "track", "carp", "bfd", "check", "config", "engine", "dissect", "sniff", "sim"}
 MAY_ASK = {
     "src/holdfast/base/address.py": {"socket": {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}},
     "src/holdfast/sim/wire.py": {"random": {"Random"}},
