@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "control": BELOW_EDGE | {"edge", "kernel"},
     "export": BELOW_EDGE,
     "sim": BELOW_EDGE,
-    "lab": BELOW_EDGE | {"edge", "kernel", "control"},
+    "lab": BELOW_EDGE | {"edge", "kernel", "control", "sim"},
     "doctor": BELOW_EDGE | {"kernel"},
     "who": BELOW_EDGE | {"kernel"},
     "daemon": BELOW_EDGE | {"edge", "kernel", "control", "export"},

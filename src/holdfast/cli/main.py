@@ -22,6 +22,7 @@ COMMANDS = {
     "dump": ("holdfast.cli.dump", "write what the daemon was told and decided; where its dumps go"),
     "replay": ("holdfast.cli.replay", "a recording, decided again; --explain says why each state changed"),
     "drift": ("holdfast.cli.drift", "what two nodes' files disagree on, and what that would do"),
+    "lab": ("holdfast.cli.lab", "real hosts from configuration files, with faults on command"),
     "simulate": ("holdfast.cli.simulate", "every fault of a cluster, its outcome and outage, from its hosts' files"),
     "decode": ("holdfast.cli.decode", "the packets of a capture file, a line each"),
     "sniff": ("holdfast.cli.sniff", "every VRRP, CARP and BFD speaker heard; never transmits"),

@@ -93,7 +93,7 @@ def _read(files: tuple[str, ...]) -> "Cluster":
     if len(files) < 2:
         raise click.UsageError("one host has nobody to hand over to: name the files of two hosts or more")
     read = []
-    for name, path in _named(files):
+    for name, path in named(files):
         checked = read_elsewhere(path, name)
         if checked.verdict == "refused" or not checked.plan.instances:
             why = "can't be used" if checked.verdict == "refused" else "has no vrrp_instance that would run"
@@ -103,7 +103,7 @@ def _read(files: tuple[str, ...]) -> "Cluster":
     return build_cluster(read)
 
 
-def _named(files: tuple[str, ...]) -> list[tuple[str, str]]:
+def named(files: tuple[str, ...]) -> list[tuple[str, str]]:
     """(name, path) of each host: NAME=, else the file's name, else its directory's, else a letter."""
     pairs = [word.partition("=") if "=" in word and not Path(word).exists() else ("", "", word) for word in files]
     paths = [path for _, _, path in pairs]

@@ -142,7 +142,8 @@ def listen(interface: str, for_s: float | None, secrets: "Secrets", listener: "L
     except KernelRefused as refused:
         click.echo(f"holdfast: {refused}", err=True)
         raise SystemExit(1) from None
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):  # also where a shell started us with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     printer.begin(time.time_ns())
     if not printer.as_json and sys.stdout.isatty():
         click.echo(f"listening on {interface}{'' if for_s else '; Ctrl-C ends it'}", err=True)

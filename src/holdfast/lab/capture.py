@@ -106,7 +106,7 @@ class Capture:
                 continue
             if self._incoming_only and sender[2] == _PACKET_OUTGOING:  # from before the option was set
                 continue
-            if sender[0] == BRIDGE:  # the switch hears broadcasts itself: each would be there twice
+            if sender[0].startswith(BRIDGE):  # the switch hears broadcasts itself: each would be there twice
                 continue
             if self._protocols is not None and _protocol(octets) not in self._protocols:
                 continue

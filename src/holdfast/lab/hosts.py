@@ -17,10 +17,12 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import msgspec
 
 from holdfast.lab.capture import BRIDGE, Capture, tap_here
 from holdfast.lab.links import DISABLED, FORWARDING, HeldAddress, Links
@@ -74,6 +76,16 @@ class Spawned:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
 
+class Cable(msgspec.Struct, frozen=True, kw_only=True):
+    """From a port of a switch to an interface of a host; its addresses as (text, prefix length)."""
+
+    port: str
+    interface: str
+    mac: str
+    addresses: tuple[tuple[str, int], ...]
+    switch: str = BRIDGE
+
+
 class Host:
     """One host of a lab."""
 
@@ -85,6 +97,7 @@ class Host:
         self.ip4, self.ip6, self.link_local = f"{NETWORK_4}{number}", f"{NETWORK_6}{number:x}", f"fe80::{number:x}"
         self.mac = f"02:00:00:00:00:{number:02x}"
         self.spawned: list[Spawned] = []
+        self.cables: dict[str, Cable] = {}
         self.namespaces = Namespaces(name, self._prepare)
         with self.namespaces.network():
             self.links = Links()
@@ -98,16 +111,22 @@ class Host:
 
     def add_interface(self, port: str, name: str = "eth0") -> None:
         """Plug a cable from the switch's `port` into this host's `name`, with this host's addresses."""
-        self.lab.links.make_veth(port, name, self.namespaces.net)
+        addresses = ((self.ip4, 24), (self.link_local, 64), (self.ip6, 64))
+        self.plug(Cable(port=port, interface=name, mac=self.mac, addresses=addresses))
+
+    def plug(self, cable: "Cable") -> None:
+        """Plug a cable in: its interface appears, up, with its addresses."""
+        name = cable.interface
+        self.cables[name] = cable
+        self.lab.links.make_veth(cable.port, name, self.namespaces.net)
         self.sysctl(f"net/ipv6/conf/{name}/accept_dad", "0")
         self.sysctl(f"net/ipv6/conf/{name}/addr_gen_mode", "1")
-        self.links.set_mac(name, self.mac)
-        self.lab.links.join(port, BRIDGE)
-        self.lab.links.up(port)
+        self.links.set_mac(name, cable.mac)
+        self.lab.links.join(cable.port, cable.switch)
+        self.lab.links.up(cable.port)
         self.links.up(name)
-        self.links.add_address(name, self.ip4, 24)
-        self.links.add_address(name, self.link_local, 64)
-        self.links.add_address(name, self.ip6, 64)
+        for address, prefix in cable.addresses:
+            self.links.add_address(name, address, prefix)
 
     def sysctl(self, path: str, value: str) -> None:
         """Write /proc/sys/PATH as seen in this host's network."""
@@ -120,7 +139,8 @@ class Host:
         with self.namespaces.network():
             yield
 
-    def _join(self) -> None:
+    def join(self) -> None:
+        """This process lives on the host from now on; for a child between fork and exec."""
         die_with_parent()
         self.namespaces.enter_all()
         os.chdir(self.directory)
@@ -134,7 +154,7 @@ class Host:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                preexec_fn=self._join,
+                preexec_fn=self.join,
                 start_new_session=True,
                 env=os.environ | (environment or {}),
             )
@@ -148,7 +168,7 @@ class Host:
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            preexec_fn=self._join,
+            preexec_fn=self.join,
             timeout=seconds,
             check=check,
             text=True,
@@ -212,9 +232,11 @@ class Host:
 
     def power_on(self) -> None:
         """The host comes back as after a boot: its own addresses only, /run empty, plugged in."""
-        self.links.delete("eth0")
+        for cable in list(self.cables.values()):
+            self.links.delete(cable.interface)
         self.run("sh", "-c", "rm -rf /run/*")
-        self.add_interface(self.port)
+        for cable in list(self.cables.values()):
+            self.plug(cable)
 
     def logs(self) -> str:
         """All logs of this host's processes, for a failing test."""
@@ -257,36 +279,54 @@ class Lab:
 
     def host(self, name: str) -> Host:
         """A new host, plugged in and up."""
-        made = Host(self, name, len(self.hosts) + 1)
-        self.hosts.append(made)
+        made = self.bare_host(name)
         made.add_interface(made.port)
         return made
 
+    def bare_host(self, name: str) -> Host:
+        """A new host without a cable."""
+        made = Host(self, name, len(self.hosts) + 1)
+        self.hosts.append(made)
+        return made
+
+    def switch(self, number: int) -> str:
+        """One more switch, for another segment; its name for `Cable.switch`."""
+        name = f"{BRIDGE}{number}"
+        self.links.make_bridge(name)
+        self.links.up(name)
+        return name
+
     def cut(self, *hosts: Host) -> None:
         """The switch's ports of `hosts` go dead: nothing in, nothing out; the hosts still see a carrier."""
-        for host in hosts:
-            self.links.port(host.port, state=DISABLED)
+        for port in self._ports(hosts):
+            self.links.port(port, state=DISABLED)
+
+    @staticmethod
+    def _ports(hosts: Sequence[Host]) -> list[str]:
+        return [cable.port for host in hosts for cable in host.cables.values()]
 
     def deafen(self, host: Host) -> None:
         """A one-way cut: `host` still sends, but hears nothing."""
-        for other in self.hosts:  # a switch that has learnt where `host` is would still deliver unicast
-            self.links.port(other.port, learning=0)
-        self.links.port(host.port, unicast_flood=0, mcast_flood=0, bcast_flood=0)
+        for port in self._ports(self.hosts):  # a switch that has learnt where `host` is would still deliver unicast
+            self.links.port(port, learning=0)
+        for port in self._ports((host,)):
+            self.links.port(port, unicast_flood=0, mcast_flood=0, bcast_flood=0)
 
     def mute(self, host: Host) -> None:
         """A one-way cut: `host` still hears, but nobody hears it."""
-        self.links.port(host.port, locked=1, learning=0)
+        for port in self._ports((host,)):
+            self.links.port(port, locked=1, learning=0)
 
     def split(self, *hosts: Host) -> None:
         """`hosts` no longer hear one another; everybody else still hears them all, and they hear the others."""
-        for host in hosts:
-            self.links.port(host.port, isolated=1)
+        for port in self._ports(hosts):
+            self.links.port(port, isolated=1)
 
     def heal(self, *hosts: Host) -> None:
         """Undo every cut of `hosts` (all when none is named)."""
-        for host in hosts or self.hosts:
+        for port in self._ports(hosts or self.hosts):
             self.links.port(
-                host.port, state=FORWARDING, learning=1, unicast_flood=1, mcast_flood=1, bcast_flood=1,
+                port, state=FORWARDING, learning=1, unicast_flood=1, mcast_flood=1, bcast_flood=1,
                 isolated=0, locked=0,
             )  # fmt: skip
 
