@@ -87,6 +87,18 @@ def test_a_day_in_the_life(lab: Lab) -> None:
     following, followed = follow(a)
     wait_until(lambda: bool(following.alive() and _open_files(following, "events.jsonl")), 5, "it follows")
 
+    # why the one is master and the other is not, from what they heard last and what happened
+    told_why = json.loads(b.run(*holdfast_command("why", "web", "--json")))
+    assert [reason["slug"] for reason in told_why["against"]] == ["lower-priority"]
+    assert told_why["against"][0]["text"] == "priority 100 < 150: 192.0.2.1 outranks this node"
+    assert float(told_why["reasons"][1]["text"].split("heard ")[1].split(" s ago")[0]) < 1
+    assert "what led here" in a.run(*holdfast_command("why", "web"))
+    with pytest.raises(subprocess.CalledProcessError) as unknown:
+        a.run(*holdfast_command("why", "wbe"))
+    assert (unknown.value.returncode, unknown.value.stderr) == (
+        1, "holdfast: there is no instance wbe: did you mean web?\n"
+    )  # fmt: skip
+
     # a check fails, and recovers
     (a.directory / "ill").touch()
     lost = await_event(a, "state", "MASTER → BACKUP")
@@ -96,6 +108,9 @@ def test_a_day_in_the_life(lab: Lab) -> None:
     down = told(a, "tracker", "script down")[0]
     assert (down["name"], down["cause"], down["instances"]) == ("check_web", "exited with 1", ["web"])
     assert down["time"] <= fell["time"] <= lost["time"]
+    assert "if script check_web succeeds here (+60), priority 150 > 100: this node takes over" in a.run(
+        *holdfast_command("why", "web")
+    )
     (a.directory / "ill").unlink()
     wait_until(lambda: len(told(a, "state", "BACKUP → MASTER")) == 2, 8, "a is master again", step=0.1)
     assert told(a, "tracker", "script up")[-1]["cause"] == "exited with 0"

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from holdfast.base.cure import cure
 from holdfast.cli.drawing import Sheet, fitted, wrap
-from holdfast.cli.status import cure, draw, since_text
+from holdfast.cli.status import draw, since_text
 from holdfast.control.server import ControlServer
 from holdfast.edge.loop import Loop
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from holdfast.cli.drawing import Sheet
+from holdfast.cli.status import point
 from holdfast.cli.switch import seconds
 from holdfast.control.client import AskError
 
@@ -96,20 +97,11 @@ def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
     sheet.flush()
 
 
-def point(text: object) -> datetime | None:
-    """An entry's time; None when it is none."""
-    try:
-        at = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
-def draw(row: dict[str, Any], sheet: Sheet, name_wide: int = NAME_WIDE) -> None:
+def draw(row: dict[str, Any], sheet: Sheet, name_wide: int = NAME_WIDE, margin: str = "") -> None:
     """One entry: its line, and what belongs to it below."""
     at = point(row["time"])
     when = at.astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] if at else _plain(row["time"])
-    lead = f"{when}  {_plain(row['kind']):<{KIND_WIDE}}  {_plain(row['name']) or '-':<{name_wide}}  "
+    lead = f"{margin}{when}  {_plain(row['kind']):<{KIND_WIDE}}  {_plain(row['name']) or '-':<{name_wide}}  "
     what, cause = _plain(row["what"]), _plain(row.get("cause") or "")
     if left_out := row.get("left_out"):
         cause += f" ({left_out} like this before it are left out)"

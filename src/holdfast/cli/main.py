@@ -12,6 +12,7 @@ COMMANDS = {
     "run": ("holdfast.cli.run_help", "be the daemon, in the foreground"),
     "check": ("holdfast.cli.check", "every problem of a configuration: the place, the cure, what happens meanwhile"),
     "status": ("holdfast.cli.status", "who is master here, why, since when, and what is wrong"),
+    "why": ("holdfast.cli.why", "why an instance is as it is, and what would change it"),
     "events": ("holdfast.cli.events", "what happened here, when and why"),
     "who": ("holdfast.cli.who", "who has each virtual address now, with the evidence"),
     "switch": ("holdfast.cli.switch", "hand the addresses over, without a gap, and hold it"),

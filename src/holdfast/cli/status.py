@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from holdfast.base.cure import cure
 from holdfast.base.time import SECOND, span_text
 from holdfast.cli.drawing import GAP, Sheet, aligned, fitted, widths
 from holdfast.control.client import AskError, ask, ask_bytes
@@ -48,7 +49,7 @@ def command(as_json: bool, run_dir: str | None) -> None:
 
 def draw(status: dict[str, Any], sheet: Sheet) -> None:
     """The whole page from the JSON document."""
-    now = _point(status.get("time"))
+    now = point(status.get("time"))
     instances = status.get("instances") or []
     sheet.line(_headline(status))
     left_s = status.get("reload_returns_in_s")
@@ -74,7 +75,8 @@ def _headline(status: dict[str, Any]) -> str:
     return f"{status.get('node', '?')}: holdfast {status.get('version', '?')}, pid {status.get('pid', '?')}"
 
 
-def _point(text: object) -> datetime | None:
+def point(text: object) -> datetime | None:
+    """A time as the document gives it; None when it is none."""
     try:
         point = datetime.fromisoformat(str(text))
     except ValueError:
@@ -84,10 +86,10 @@ def _point(text: object) -> datetime | None:
 
 def since_text(text: object, now: datetime | None) -> str:
     """How long ago, to the second: `4 min 10 s ago`; the text itself when there is no telling."""
-    point = _point(text)
-    if point is None or now is None:
+    at = point(text)
+    if at is None or now is None:
         return str(text or "-")
-    span_s = max(int((now - point).total_seconds()), 0)
+    span_s = max(int((now - at).total_seconds()), 0)
     return f"{span_text(span_s * SECOND)} ago" if span_s else "just now"
 
 
@@ -147,23 +149,6 @@ def _details(instance: dict[str, Any], sheet: Sheet) -> None:
     if held:
         until = f" until {held['until']}" if held.get("until") else ""
         sheet.wrapped(f"by {held.get('by')}{until}; `holdfast release {instance.get('name')}` ends it", 12, "  held")
-
-
-def cure(fault: str) -> str:
-    """What an operator can do about a fault, by its words; "" when the fault says it itself."""
-    words = fault.split()
-    if fault.startswith("interface ") and len(words) > 2:
-        if fault.endswith("is down"):
-            return f"see `ip link show {words[1]}`; bring it up with `ip link set {words[1]} up`, or look at its cable"
-        if fault.endswith("does not exist"):
-            return "see `ip link` for the names there are; put the right one in the configuration, or create it"
-    if fault.startswith(("no IPv4", "no IPv6")) and " address on " in fault:
-        return f"see `ip address show {words[-1]}`; adverts need an address of this host to come from"
-    if fault.startswith("source address ") and " is not on " in fault:
-        return f"add it with `ip address add {words[2]} dev {words[-1]}`, or correct unicast_src_ip / mcast_src_ip"
-    if words and words[0] in ("script", "track_script", "vrrp_script") and len(words) > 1:
-        return "run it by hand as the same user; the line of this script below says how it ended"
-    return ""
 
 
 def _incidents(incidents: list[dict[str, Any]], sheet: Sheet) -> None:

@@ -380,6 +380,8 @@ class Engine:
         slot.count("advert_rcvd")
         if event.priority == RESIGN:
             slot.count("pri_zero_rcvd")
+        else:
+            slot.peer = (event.source, event.priority)
         if event.counted:
             slot.count(event.counted)
         for remark in event.remarks:

@@ -417,5 +417,5 @@ def _slot_point(
 def slot_fields(point: SlotPoint) -> Iterator[tuple[str, Any]]:
     """The attributes of a Slot that a checkpoint holds as they are."""
     for name in Slot.__slots__:
-        if name not in ("number", "config", "state", "group", "counters"):
+        if name not in ("number", "config", "state", "group", "counters", "peer"):
             yield name, getattr(point, name)

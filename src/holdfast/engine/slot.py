@@ -2,6 +2,7 @@
 
 import msgspec
 
+from holdfast.base.address import Address
 from holdfast.base.time import Nanoseconds
 from holdfast.track.config import ScriptConfig
 from holdfast.track.machine import ScriptState
@@ -39,6 +40,7 @@ class Slot:
         "heard_after",
         "held",
         "number",
+        "peer",
         "refused",
         "resigned",
         "role",
@@ -70,6 +72,7 @@ class Slot:
         self.since: Nanoseconds = now
         self.cause = "starting"
         self.counters: dict[str, int] = {}
+        self.peer: tuple[Address, int] | None = None  # whom it heard last, with which priority: shown, decides nothing
         self.resigned = False  # the last advert heard had priority 0
         self.suspected: tuple[tuple[str, Nanoseconds], ...] = ()  # told to the supervisor, and when
 

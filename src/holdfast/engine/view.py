@@ -1,6 +1,7 @@
 """The node as an operator sees it: built from the engine, read only, in slices so that no advert waits for it."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from holdfast.base.address import text
 from holdfast.base.time import SECOND, Nanoseconds, span_text
@@ -9,10 +10,14 @@ from holdfast.engine.node import COUNTERS as COUNTERS
 from holdfast.engine.node import NodeView as NodeView
 from holdfast.engine.slot import ScriptSlot, Slot
 from holdfast.track.view import TrackerView
-from holdfast.vrrp.config import Family, VirtualAddress
-from holdfast.vrrp.machine import Backup, Initialize
+from holdfast.vrrp.config import OWNER, Family, TrackedUse, VirtualAddress
+from holdfast.vrrp.machine import Backup, Initialize, master_down_interval
 from holdfast.vrrp.messages import Role
-from holdfast.vrrp.view import GroupView, HeldView, InstanceView, MasterView
+from holdfast.vrrp.priority import contribution, undecided_trackers
+from holdfast.vrrp.view import GroupView, HeardView, HeldView, InstanceView, MasterView, TrackedView
+
+Heard = tuple[Nanoseconds, int] | None
+"""Of a watched slot: when the routine advert was heard last, and how often since it was last asked."""
 
 WallText = Callable[[Nanoseconds], str]
 """Turns a point of the monotonic clock into ISO 8601."""
@@ -90,7 +95,58 @@ def instance_view(
         held=held_view(slot, wall),
         sync_group=slot.group,
         statistics=statistics(engine, slot, heard),
+        trackers=[tracked_view(engine, use) for use in config.trackers],
+        owner=config.priority == OWNER,
+        preempt=config.preempt,
+        preempt_delay_s=config.preempt_delay_ns / SECOND,
+        accept=config.accept,
+        tracks_interface=bool(config.interface) and not config.dont_track_primary,
+        unicast_peers=[text(peer.address) for peer in config.unicast_peers],
+        last_heard=heard_view(slot, heard, now),
+        undecided=undecided_trackers(config.trackers, engine.verdicts),
+        **waits(engine, slot, heard, now),
     )
+
+
+def tracked_view(engine: Engine, use: TrackedUse) -> TrackedView:
+    """What one tracker does to an instance now."""
+    up = engine.verdicts.get((use.kind, use.name))
+    return TrackedView(
+        kind=use.kind, name=use.name, weight=use.weight, reverse=use.reverse, up=up, contribution=contribution(use, up)
+    )
+
+
+def heard_view(slot: Slot, heard: Heard, now: Nanoseconds) -> HeardView | None:
+    """The router a slot heard last."""
+    if slot.peer is None:
+        return None
+    address, priority = slot.peer
+    ago_ns = max(now - max(slot.heard_after, heard[0] if heard else 0), 0)
+    return HeardView(address=text(address), priority=priority, ago_s=round(ago_ns / SECOND, 3))
+
+
+def waits(engine: Engine, slot: Slot, heard: Heard, now: Nanoseconds) -> dict[str, Any]:
+    """The times a slot waits for."""
+    config, state = slot.config, slot.state
+    interval = config.adver_interval_ns
+    preempt_in = takes_over_in = starts_in = None
+    if isinstance(state, Backup):
+        interval = state.master_adver_interval_ns
+        down_at = state.master_down_at
+        if slot.watched and heard and heard[0] > slot.heard_after:
+            down_at = max(down_at, heard[0] + slot.down_ns)
+        takes_over_in = round(max(down_at - now, 0) / SECOND, 3)
+        if state.preempt_at is not None:
+            preempt_in = round(max(state.preempt_at - now, 0) / SECOND, 3)
+    elif isinstance(state, Initialize):
+        starts_in = round(max(slot.start_at - now, engine.hold_until - now, 0) / SECOND, 3)
+    down_ns = master_down_interval(config, slot.standing.priority, interval)
+    return {
+        "master_down_interval_s": round(down_ns / SECOND, 3),
+        "takes_over_in_s": takes_over_in,
+        "preempt_in_s": preempt_in,
+        "starts_in_s": starts_in,
+    }
 
 
 def script_view(timed: ScriptSlot, wall: WallText) -> TrackerView:

@@ -17,6 +17,25 @@ class HeldView(msgspec.Struct, frozen=True):
     by: str
 
 
+class HeardView(msgspec.Struct, frozen=True, kw_only=True):
+    """The other router heard last, whatever state that was in; its priority may be another by now."""
+
+    address: str
+    priority: int
+    ago_s: float
+
+
+class TrackedView(msgspec.Struct, frozen=True, kw_only=True):
+    """What one tracker does to an instance. `weight` 0: FAULT while it is down (`reverse`: while up)."""
+
+    kind: str
+    name: str
+    weight: int
+    reverse: bool
+    up: bool | None  # null until its first verdict
+    contribution: int  # to the effective priority, now
+
+
 class InstanceView(msgspec.Struct, frozen=True, kw_only=True):
     """One instance. Times are ISO 8601 with the zone; spans carry their unit in the name."""
 
@@ -41,6 +60,19 @@ class InstanceView(msgspec.Struct, frozen=True, kw_only=True):
     held: HeldView | None
     sync_group: str | None
     statistics: dict[str, int]
+    trackers: list[TrackedView] = []
+    owner: bool = False  # of the addresses: priority 255
+    preempt: bool = True
+    preempt_delay_s: float = 0.0
+    preempt_in_s: float | None = None  # the rest of preempt_delay, while it runs
+    accept: bool = True
+    tracks_interface: bool = True
+    unicast_peers: list[str] = []
+    last_heard: HeardView | None = None
+    master_down_interval_s: float = 0.0  # a silent master counts as down after it
+    takes_over_in_s: float | None = None  # of a backup, if no master is heard until then
+    starts_in_s: float | None = None  # of an instance not begun: the rest of its delay
+    undecided: list[str] = []  # trackers whose first verdict is awaited before it may begin
 
 
 class GroupView(msgspec.Struct, frozen=True, kw_only=True):

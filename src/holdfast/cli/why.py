@@ -1,0 +1,123 @@
+"""`holdfast why`: why an instance is as it is, why it does not take over, and what would change that."""
+
+import difflib
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from holdfast.cli.drawing import Sheet
+from holdfast.cli.events import draw as draw_event
+from holdfast.cli.status import STATE_COLOURS, point, since_text
+from holdfast.control.client import AskError, ask
+
+if TYPE_CHECKING:
+    from holdfast.engine.why import Explanation, Reason
+
+INDENT = 2
+REMEMBERED = 4000
+"""So many events are looked through for what led here."""
+
+
+@click.command("why", short_help="why an instance is as it is, and what would change it")
+@click.argument("instance")
+@click.option("--json", "as_json", is_flag=True, help="one JSON document, for programs")
+@click.option("--run-dir", metavar="DIR", help="the daemon's directory [default: HOLDFAST_RUN_DIR, /run/holdfast …]")
+def command(instance: str, as_json: bool, run_dir: str | None) -> None:
+    """Why INSTANCE (or each member of a sync group) is MASTER, BACKUP or in FAULT, why it does not take over, and what
+    would change that.
+
+    \b
+    Examples:
+      holdfast why web
+      holdfast why web --json | jq -r '.against[].slug'
+    """
+    try:
+        status = ask(run_dir, {"command": "status"})
+        found, group = explanations(status, instance, events(run_dir))
+    except AskError as reason:
+        click.echo(f"holdfast: {reason}", err=True)
+        raise SystemExit(1) from None
+    if as_json:
+        import msgspec
+
+        documents = [msgspec.to_builtins(one) for one in found]
+        whole = {"name": instance, "kind": "group", "members": documents} if group else documents[0]
+        sys.stdout.write(json.dumps(whole, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+        return
+    sheet = Sheet()
+    for number, one in enumerate(found):
+        if number:
+            sheet.line()
+        draw(one, str(status.get("time")), sheet)
+    sheet.flush()
+
+
+def events(run_dir: str | None) -> list[dict[str, Any]]:
+    """What the journal remembers; nothing when there is none."""
+    from holdfast.control import journal
+
+    try:
+        return journal.read(journal.find(run_dir))[-REMEMBERED:]
+    except AskError:
+        return []
+
+
+def explanations(
+    status: dict[str, Any], name: str, rows: list[dict[str, Any]]
+) -> tuple[list["Explanation"], bool]:
+    """The explanations of the instance `name`, or (True) of the members of that sync group. Raises AskError."""
+    import msgspec
+
+    from holdfast.engine.node import NodeView
+    from holdfast.engine.why import explain
+
+    try:
+        node = msgspec.convert(status, NodeView)
+    except msgspec.ValidationError as wrong:
+        raise AskError(f"the daemon's answer is of another form ({wrong}): restart it, or use its version") from None
+    members = next((group.members for group in node.sync_groups if group.name == name), None)
+    instances = [one.name for one in node.instances]
+    wanted = [name] if name in instances else members
+    if wanted is None:
+        known = [*instances, *(group.name for group in node.sync_groups)]
+        near = difflib.get_close_matches(name, known, 3)
+        cure = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known[:10]) or 'none'}"
+        raise AskError(f"there is no instance {name}: {cure}")
+    incidents = status.get("incidents") or []
+    found = [one for one in (explain(node, member, rows, incidents) for member in wanted) if one is not None]
+    return found, name not in instances
+
+
+def draw(one: "Explanation", now: str, sheet: Sheet) -> None:
+    """One explanation, for people."""
+    state = sheet.paint(one.state, STATE_COLOURS.get(one.state, ""))
+    sheet.line(f"{one.name} is {state}, since {since_text(one.since, point(now)).removesuffix(' ago')}")
+    titles = (
+        ("why it is", one.reasons),
+        ("why it does not take over", one.against),
+        ("what would change it", one.changes),
+    )
+    for title, reasons in titles:
+        if reasons:
+            sheet.line()
+            sheet.line(title, "bold")
+            _tree(reasons, INDENT, sheet)
+    if one.warnings:
+        sheet.line()
+        sheet.line("worth knowing", "bold")
+        _tree(one.warnings, INDENT, sheet, "yellow")
+    if one.history:
+        sheet.line()
+        sheet.line("what led here", "bold")
+        wide = max(len(str(row.get("name"))) for row in one.history)
+        for row in one.history:
+            draw_event(dict(row), sheet, wide, " " * INDENT)
+
+
+def _tree(reasons: tuple["Reason", ...], indent: int, sheet: Sheet, colour: str = "") -> None:
+    for reason in reasons:
+        sheet.wrapped(reason.text, indent + 2, " " * indent + "- ", colour)
+        _tree(reason.because, indent + 2, sheet, colour)
