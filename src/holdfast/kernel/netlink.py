@@ -123,7 +123,7 @@ def patch_ifindex(ready: bytes, ifindex: int) -> bytes:
     return ready[:20] + _U32.pack(ifindex) + ready[24:]
 
 
-def _attributes(octets: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+def attributes(octets: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
     """(type, payload) of each attribute in `octets[start:end]`; a broken one ends the row."""
     while start + 4 <= end:
         length, kind = _ATTRIBUTE.unpack_from(octets, start)
@@ -138,7 +138,7 @@ def _decode_link(octets: bytes, start: int, end: int, gone: bool) -> LinkSeen | 
     if family != socket.AF_UNSPEC:
         return None  # a bridge port's own message: says nothing of the interface
     name, mac, mtu, kind = "", b"", 0, ""
-    for number, payload in _attributes(octets, start + 16, end):
+    for number, payload in attributes(octets, start + 16, end):
         if number == _IFLA_IFNAME:
             name = payload.rstrip(b"\0").decode(errors="replace")
         elif number == _IFLA_ADDRESS:
@@ -146,7 +146,7 @@ def _decode_link(octets: bytes, start: int, end: int, gone: bool) -> LinkSeen | 
         elif number == _IFLA_MTU:
             mtu = _U32.unpack(payload)[0]
         elif number == _IFLA_LINKINFO:
-            for inner, value in _attributes(payload, 0, len(payload)):
+            for inner, value in attributes(payload, 0, len(payload)):
                 if inner == _IFLA_INFO_KIND:
                     kind = value.rstrip(b"\0").decode(errors="replace")
     if gone:
@@ -161,7 +161,7 @@ def _decode_address(octets: bytes, start: int, end: int, gone: bool) -> AddressS
         return None
     local = remote = label = b""
     protocol = 0
-    for number, payload in _attributes(octets, start + 8, end):
+    for number, payload in attributes(octets, start + 8, end):
         if number == _IFA_LOCAL:
             local = payload
         elif number == _IFA_ADDRESS:
@@ -235,15 +235,18 @@ def open_netlink(protocol: int, what: str, receive_bytes: int = 0, forced: bool 
     return opened
 
 
-_NOTHING = message(NLMSG_NOOP, 0, b"")
+NOTHING = message(NLMSG_NOOP, 0, b"")
+"""Asks for nothing; is acknowledged all the same."""
 
 
-class NetlinkSocket:
-    """Asks routing netlink; every call returns when the kernel has answered, which is at once."""
+class RequestSocket:
+    """Asks netlink of one protocol; every call returns when the kernel has answered, which is at once."""
 
-    def __init__(self, receive_bytes: int = 0, forced: bool = True) -> None:
-        self._socket = open_netlink(socket.NETLINK_ROUTE, "NETLINK_ROUTE", receive_bytes, forced)
+    def __init__(self, protocol: int, name: str, purpose: str, receive_bytes: int = 0, forced: bool = True) -> None:
+        """`name` and `purpose` ("change addresses") are for the words of a refusal."""
+        self._socket = open_netlink(protocol, name, receive_bytes, forced)
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
+        self._purpose = purpose
         self._sequence = 0
         self._answer = bytearray(_READ_BYTES)
         held = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
@@ -277,10 +280,6 @@ class NetlinkSocket:
             start = end
         return outcomes
 
-    def knock(self) -> None:
-        """Ask for nothing and have it acknowledged: the next request finds the way warm."""
-        self.request_batch([_NOTHING])
-
     def _request_piece(self, piece: Sequence[bytes], offset: int, outcomes: list[int]) -> None:
         """Send one datagram of messages and note the errors in `outcomes[offset:]`."""
         buffer = bytearray()
@@ -305,32 +304,50 @@ class NetlinkSocket:
                             return
                     start += max((length + 3) & ~3, 16)
         except OSError as refused:
-            raise KernelRefused("change addresses", "netlink", refused.errno or 0) from None
+            raise KernelRefused(self._purpose, "netlink", refused.errno or 0) from None
 
-    def _dump(self, request: bytes) -> list[Notification]:
-        """What a dump request answers; asked again when the kernel says it changed underway."""
+    def answers(self, request: bytes, purpose: str) -> list[bytes]:
+        """What the kernel sends in answer to a dump, or to a request with NLM_F_ACK, up to the end of it.
+
+        A dump is asked for again when the kernel says that things changed underway. KernelRefused for an error.
+        """
         for _ in range(8):
             self._sequence += 1
             sequence = self._sequence
-            self._socket.send(request[:8] + _U32.pack(sequence) + request[12:])
-            seen: list[Notification] = []
+            self._socket.send(request[:8] + _U32.pack(sequence & _FOREVER) + request[12:])
+            seen: list[bytes] = []
             interrupted = done = False
             while not done:
                 answer = self._socket.recv(_READ_BYTES)
                 start = 0
                 while start + 16 <= len(answer):
                     length, kind, flags, number, _ = _HEADER.unpack_from(answer, start)
-                    if number == sequence:
+                    if number == sequence & _FOREVER:
                         interrupted = interrupted or bool(flags & NLM_F_DUMP_INTR)
                         if kind == NLMSG_ERROR:
                             refused = -struct.unpack_from("=i", answer, start + 16)[0]
-                            raise KernelRefused("list interfaces and addresses", "netlink", refused)
-                        done = done or kind == NLMSG_DONE
+                            if refused:
+                                raise KernelRefused(purpose, "netlink", refused)
+                        done = done or kind in (NLMSG_DONE, NLMSG_ERROR)
                     start += max((length + 3) & ~3, 16)
-                seen += decode(answer)
+                seen.append(answer)
             if not interrupted:
                 break
         return seen  # after eight changes underway: the last, which notifications will correct
+
+
+class NetlinkSocket(RequestSocket):
+    """Asks routing netlink."""
+
+    def __init__(self, receive_bytes: int = 0, forced: bool = True) -> None:
+        super().__init__(socket.NETLINK_ROUTE, "NETLINK_ROUTE", "change addresses", receive_bytes, forced)
+
+    def knock(self) -> None:
+        """Ask for nothing and have it acknowledged: the next request finds the way warm."""
+        self.request_batch([NOTHING])
+
+    def _dump(self, request: bytes) -> list[Notification]:
+        return [seen for answer in self.answers(request, "list interfaces and addresses") for seen in decode(answer)]
 
     def dump_links(self) -> list[LinkSeen]:
         """Every interface of this network namespace."""
