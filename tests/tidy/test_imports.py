@@ -12,7 +12,7 @@ import pytest
 
 from tests.tidy.tree import Import, Module, imports, modules, targets
 
-DOMAINS = {"vrrp", "track", "carp", "bfd", "check"}
+DOMAINS = {"vrrp", "track", "carp", "bfd", "check", "lvs"}
 BELOW_EDGE = {"base", "config", "engine"} | DOMAINS
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "carp": {"base"},
     "bfd": {"base"},
     "check": {"base"},
+    "lvs": {"base"},
     "dissect": {"base", "vrrp", "carp", "bfd"},
     "sniff": {"base", "dissect", "vrrp", "carp", "bfd"},
     "config": {"base"} | DOMAINS,
@@ -44,12 +45,12 @@ CLI_AT_START = {"holdfast", "holdfast.control.client", "holdfast.control.message
 """What a module of cli/ may import when it is loaded, besides base/ and its neighbours."""
 
 HEAVY = {"asyncio", "logging", "dataclasses", "subprocess", "ipaddress", "click", "rich", "pyroute2"}
-LIGHT_FOLDERS = {"base", "vrrp", "track", "carp", "bfd", "check", "config", "engine", "kernel", "edge", "control", "export", "daemon"}
+LIGHT_FOLDERS = {"base", "vrrp", "track", "carp", "bfd", "check", "lvs", "config", "engine", "kernel", "edge", "control", "export", "daemon"}
 """Where nothing heavy may be imported: it would cost the daemon its start-up time or its memory."""
 
 OUTSIDE_WORLD = {"time", "socket", "os", "random", "secrets", "select", "selectors", "signal", "threading", "pathlib",
                  "io", "tempfile", "shutil", "glob", "datetime", "mmap", "fcntl", "ctypes"}  # fmt: skip
-PURE_FOLDERS = {"base", "vrrp", "track", "carp", "bfd", "check", "config", "engine", "dissect", "sniff", "sim"}
+PURE_FOLDERS = {"base", "vrrp", "track", "carp", "bfd", "check", "lvs", "config", "engine", "dissect", "sniff", "sim"}
 MAY_ASK = {
     "src/holdfast/base/address.py": {"socket": {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}},
     "src/holdfast/sim/wire.py": {"random": {"Random"}},
