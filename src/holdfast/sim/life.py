@@ -6,6 +6,8 @@ again. A storm does many things in bad weather; only what comes of it when the w
 
 from random import Random
 
+import msgspec
+
 from holdfast.base.time import MILLISECOND, SECOND, Nanoseconds
 from holdfast.sim.clusters import bad_weather, cluster, mild_weather
 from holdfast.sim.promises import Expected, check_now, check_settled, check_still
@@ -24,6 +26,7 @@ class Life:
         self.mild = mild_weather(self.chance)
         self.world = World(specs, seed=seed, weather=self.mild, start=False, leaps=leaps)
         self.expected = Expected(self.world)
+        self.interfaces = {(spec.name, interface.name): interface for spec in specs for interface in spec.interfaces}
         self.plans = {spec.name: spec.plan for spec in specs}
         self.masters: dict[str, str | None] = {}
         self.reloaded_at: dict[str, Nanoseconds] = {}
@@ -74,7 +77,7 @@ class Life:
 
     def _mischief(self, node: str) -> None:
         world, chance = self.world, self.chance
-        what = chance.randrange(15)
+        what = chance.randrange(18)
         other = chance.choice([name for name in self.nodes if name != node])
         interface = chance.choice(("eth0", "eth1"))
         if what < 2:
@@ -99,8 +102,27 @@ class Life:
             world.script(node, "chk", chance.choice((True, False, None)))
         elif what == 13:
             self.reload(node)
+        elif what == 14:
+            world.kill(node)
+        elif what == 15:
+            world.isolate(node, chance.random() < 0.7)
+        elif what == 16:
+            self._replug(node, interface)
         else:
             self._misuse(node)
+
+    def _replug(self, node: str, interface: str) -> None:
+        """An interface vanishes, loses its addresses, or is there again under another index."""
+        found = self.interfaces[node, interface]
+        how = self.chance.randrange(3)
+        if how == 0:
+            found = msgspec.structs.replace(found, index=0, up=False, addresses=())
+        elif how == 1:
+            found = msgspec.structs.replace(found, addresses=())
+        else:
+            found = msgspec.structs.replace(found, index=10 + self.chance.randrange(90))
+        self.world.remark(f"{interface} of {node} has index {found.index}, {len(found.addresses)} addresses")
+        self.world.set_interface(node, found)
 
     def _misuse(self, node: str) -> None:
         """What operators and others do by hand."""
@@ -109,6 +131,8 @@ class Life:
         instance = chance.choice(self.expected.instances())
         if chance.random() < 0.5:
             world.switch(node, instance, chance.choice(("here", "away", "release")), force=chance.random() < 0.3)
+        elif chance.random() < 0.2:
+            host.refusing = 1  # the kernel will not take an address, once
         elif chance.random() < 0.5:
             world.clock_step(node, chance.randrange(-HOUR, HOUR))
         else:
@@ -128,8 +152,10 @@ class Life:
         world.heal()
         world.run(11 * SECOND)  # what is stalled or suspended goes on
         for node, host in world.hosts.items():
+            host.refusing = 0
             for interface in host.interfaces:
-                world.link(node, interface, True)
+                world.link(node, interface, False)  # what the kernel refused is asked of it again
+                world.set_interface(node, self.interfaces[node, interface])
             for name in list(host.verdicts):
                 world.script(node, name, True)
             world.start(node)
