@@ -25,6 +25,12 @@ _VERDICTS = {
 def command(strict: bool, as_json: bool, config_id: str, files: tuple[str, ...]) -> None:
     """Show every problem of each FILE, and whether it would run.
 
+    \b
+    Examples:
+      holdfast check /etc/keepalived/keepalived.conf
+      holdfast check --strict a.conf b.conf && echo "fit to be rolled out"
+      holdfast check --json a.conf | jq -r '.problems[] | "\\(.line): \\(.what)"'
+
     Ends with 0 when every file can be used, with 1 when one can't (or, with --strict, has any error or warning).
     """
     from holdfast.config.check import Environment, check_file

@@ -12,21 +12,21 @@ COMMANDS = {
     "run": ("holdfast.cli.run_help", "be the daemon, in the foreground"),
     "check": ("holdfast.cli.check", "every problem of a configuration: the place, the cure, what happens meanwhile"),
     "status": ("holdfast.cli.status", "who is master here, why, since when, and what is wrong"),
+    "who": ("holdfast.cli.who", "who has each virtual address now, with the evidence"),
     "why": ("holdfast.cli.why", "why an instance is as it is, and what would change it"),
     "events": ("holdfast.cli.events", "what happened here, when and why"),
-    "who": ("holdfast.cli.who", "who has each virtual address now, with the evidence"),
     "switch": ("holdfast.cli.switch", "hand the addresses over, without a gap, and hold it"),
-    "doctor": ("holdfast.cli.doctor", "this host's obstacles, each with its cure"),
     "release": ("holdfast.cli.release", "end a hand-over: the election is free again"),
     "plan": ("holdfast.cli.plan", "what a reload would change, and the risk"),
     "reload": ("holdfast.cli.reload", "take the changed configuration over, with automatic return"),
+    "drift": ("holdfast.cli.drift", "what two nodes' files disagree on, and what that would do"),
+    "doctor": ("holdfast.cli.doctor", "this host's obstacles, each with its cure"),
+    "simulate": ("holdfast.cli.simulate", "every fault of a cluster, its outcome and outage, from its hosts' files"),
+    "lab": ("holdfast.cli.lab", "real hosts from configuration files, with faults on command"),
+    "sniff": ("holdfast.cli.sniff", "every VRRP, CARP and BFD speaker heard; never transmits"),
+    "decode": ("holdfast.cli.decode", "the packets of a capture file, a line each"),
     "dump": ("holdfast.cli.dump", "write what the daemon was told and decided; where its dumps go"),
     "replay": ("holdfast.cli.replay", "a recording, decided again; --explain says why each state changed"),
-    "drift": ("holdfast.cli.drift", "what two nodes' files disagree on, and what that would do"),
-    "lab": ("holdfast.cli.lab", "real hosts from configuration files, with faults on command"),
-    "simulate": ("holdfast.cli.simulate", "every fault of a cluster, its outcome and outage, from its hosts' files"),
-    "decode": ("holdfast.cli.decode", "the packets of a capture file, a line each"),
-    "sniff": ("holdfast.cli.sniff", "every VRRP, CARP and BFD speaker heard; never transmits"),
 }
 """Each command's module, which holds `command`, and its line in the help: a new command is one line here."""
 
@@ -37,8 +37,9 @@ HELP = """Keep an address alive on two hosts, or more: holdfast runs an unmodifi
 Examples:
   holdfast check keepalived.conf      what is wrong with it, and how to put it right
   holdfast run -f keepalived.conf     the daemon, in the foreground
-  holdfast status                     who is master, why, since when
-  holdfast status --json              the same for programs
+  holdfast status                     who is master, why, since when; --json for programs
+  holdfast who                        who has each address now, with the evidence
+  holdfast switch web --here          hand the addresses over, without a gap
 \b
 A daemon is found by --run-dir DIR, else HOLDFAST_RUN_DIR, else in /run/holdfast or
 /run/keepalived. Exit status: 0 done, 1 failed, 2 not understood.
