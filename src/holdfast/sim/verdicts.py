@@ -401,7 +401,7 @@ def _said_after(cluster: Cluster, outcome: Outcome) -> str:
         return f"afterwards {_both(after.owners)} both serve"
     owner = after.owners[0]
     if after.owners == during.owners:
-        if after.owners == before.owners or not before.owners:
+        if owner in before.owners or not before.owners:
             return ""
         return _said_keeps(outcome, owner, before.owners[0])
     gap = f"a gap of {span_text(after.outage_ns)}" if after.outage_ns >= MILLISECOND else "no gap"
