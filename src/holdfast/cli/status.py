@@ -22,19 +22,39 @@ ALWAYS_WHOLE = 6
 """So many addresses are never shortened: where there is no room beside, they get lines of their own."""
 
 
+def every(context: object, parameter: object, value: str | None) -> float | None:
+    """The time of `--every` in seconds, from 0.1 s to an hour; a usage error otherwise."""
+    from holdfast.cli.switch import seconds
+
+    found = seconds(context, parameter, value)
+    if found is not None and not 0.1 <= found <= 3600:
+        raise click.BadParameter(f"{value!r} is out of range: write 0.1s to 1h")
+    return found
+
+
 @click.command("status", short_help="who is master here, why, since when, and what is wrong")
-@click.option("--json", "as_json", is_flag=True, help="one JSON document, for programs")
+@click.option("--watch", "watched", is_flag=True, help="a live screen with the last events, until Ctrl-C")
+@click.option("--every", "every_s", callback=every, metavar="TIME", help="with --watch: how often [default: 1s]")
+@click.option("--json", "as_json", is_flag=True, help="one JSON document (with --watch: one a line), for programs")
 @click.option("--run-dir", metavar="DIR", help="the daemon's directory [default: HOLDFAST_RUN_DIR, /run/holdfast …]")
-def command(as_json: bool, run_dir: str | None) -> None:
+def command(watched: bool, every_s: float | None, as_json: bool, run_dir: str | None) -> None:
     """Who is master here, why, since when, and what is wrong.
 
     \b
     Examples:
       holdfast status
+      holdfast status --watch
       holdfast status --run-dir /run/b
       holdfast status --json | jq -r '.instances[] | "\\(.name) \\(.state)"'
     """
+    if every_s is not None and not watched:
+        raise click.UsageError("--every goes with --watch")
     try:
+        if watched and (as_json or sys.stdout.isatty()):
+            from holdfast.cli.watch import watch
+
+            watch(run_dir, every_s or 1.0, as_json)
+            return
         if as_json:
             sys.stdout.buffer.write(ask_bytes(run_dir, {"command": "status"}) + b"\n")
             sys.stdout.buffer.flush()

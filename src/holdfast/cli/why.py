@@ -100,15 +100,16 @@ def draw(one: "Explanation", now: str, sheet: Sheet) -> None:
         ("why it does not take over", one.against),
         ("what would change it", one.changes),
     )
+    shown: set[str] = set()
     for title, reasons in titles:
         if reasons:
             sheet.line()
             sheet.line(title, "bold")
-            _tree(reasons, INDENT, sheet)
+            _tree(reasons, INDENT, sheet, shown)
     if one.warnings:
         sheet.line()
         sheet.line("worth knowing", "bold")
-        _tree(one.warnings, INDENT, sheet, "yellow")
+        _tree(one.warnings, INDENT, sheet, shown, "yellow")
     if one.history:
         sheet.line()
         sheet.line("what led here", "bold")
@@ -117,7 +118,10 @@ def draw(one: "Explanation", now: str, sheet: Sheet) -> None:
             draw_event(dict(row), sheet, wide, " " * INDENT)
 
 
-def _tree(reasons: tuple["Reason", ...], indent: int, sheet: Sheet, colour: str = "") -> None:
+def _tree(reasons: tuple["Reason", ...], indent: int, sheet: Sheet, shown: set[str], colour: str = "") -> None:
+    """The reasons, each with those behind it that were not told before."""
     for reason in reasons:
         sheet.wrapped(reason.text, indent + 2, " " * indent + "- ", colour)
-        _tree(reason.because, indent + 2, sheet, colour)
+        fresh = tuple(behind for behind in reason.because if behind.text not in shown)
+        shown.add(reason.text)
+        _tree(fresh, indent + 2, sheet, shown, colour)
