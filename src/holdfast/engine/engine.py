@@ -400,7 +400,7 @@ class Engine:
                 interval = slot.state.master_adver_interval_ns
                 slot.down_ns = master_down_interval(slot.config, slot.standing.priority, interval)
             self._effects.append(Watch(slot.number))
-        elif slot.watched:  # two speak: whom we follow shows by the next advert, which must not be absorbed
+        elif slot.watched and event.priority != RESIGN:  # two speak: the next advert shows whom we follow
             slot.watched = False
             self._effects.append(Unwatch(slot.number))
 
