@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import msgspec
+
 from holdfast.base.address import parse
 from holdfast.base.time import SECOND, Nanoseconds
 from holdfast.check.config import Check, Target
@@ -56,7 +58,7 @@ def converse(transport: str, whom: Target, conversation: Conversation) -> Outcom
             conversations.on_due(monotonic_ns())
         assert len(told) == 1, "no outcome in time"
         assert len(conversations) == 0
-        return told[0]
+        return msgspec.structs.replace(told[0], parting=b"")
     finally:
         loop.unwatch(conversations.fileno())
         conversations.close()

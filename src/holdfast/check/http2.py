@@ -24,11 +24,12 @@ _CONFIG = h2.config.H2Configuration(client_side=True, header_encoding=None)
 class Http2Conversation:
     """One stream on one connection. Kinds of request say what they send and judge what comes."""
 
-    __slots__ = ("_began", "_connection", "_stream", "path")
+    __slots__ = ("_began", "_connection", "_heard", "_stream", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._began = False
+        self._heard = False
         self._stream = 0
         self._connection: h2.connection.H2Connection | None = None
 
@@ -76,6 +77,7 @@ class Http2Conversation:
             return NOTHING
         try:
             events = connection.receive_data(octets)
+            self._heard = self._heard or bool(events)
             for event in events:
                 outcome = self._event(connection, event)
                 if outcome is not None:
@@ -123,7 +125,8 @@ class Http2Conversation:
 
     def closed(self) -> Said:
         """Too early."""
-        return Outcome(False, f"{self.path}: closed before the answer was whole")
+        how = "before the answer was whole" if self._heard else "without a frame of HTTP/2"
+        return Outcome(False, f"{self.path}: closed {how}")
 
     def expired(self, span: str) -> Outcome:
         """Not in time."""

@@ -51,7 +51,7 @@ class TlsConversation:
             return said
         if not self._established:
             return Outcome(False, "closed during the TLS handshake")
-        return self._spoken(self._inner.closed())
+        return self._spoken(self._inner.closed()) or Outcome(False, "closed inside TLS")
 
     def expired(self, span: str) -> Outcome:
         """Not in time."""
@@ -68,21 +68,30 @@ class TlsConversation:
             except ssl.SSLCertVerificationError as error:
                 # the wrapped reason names the certificate's flaw: expired, wrong name, unknown issuer
                 return Outcome(False, f"certificate refused: {error.verify_message}", parting=self._to_peer.read())
+            except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+                return Outcome(False, "closed during the TLS handshake")
             except (ssl.SSLError, OSError) as error:
-                return Outcome(False, f"TLS handshake failed: {_reason(error)}", parting=self._to_peer.read())
+                return Outcome(False, self._broken(error), parting=self._to_peer.read())
             self._established = True
             refused = self._refusal()
-            if refused:
-                return self._spoken(Outcome(False, refused))
-            said = self._spoken(self._inner.begin())
-            if isinstance(said, Outcome):
-                return said
+            ended = self._spoken(Outcome(False, refused) if refused else self._inner.begin())
+            if ended is not None:
+                return ended
         return self._read()
+
+    def _broken(self, error: OSError) -> str:
+        words = tls_words(error)
+        if self._alpn and "no application protocol" in words:
+            return self._no_alpn()
+        return f"TLS handshake failed: {words}"
+
+    def _no_alpn(self) -> str:
+        return f"the server does not offer {self._alpn} in TLS (ALPN)"
 
     def _refusal(self) -> str:
         """Why this peer won't do although the handshake succeeded; empty when it will."""
         if self._alpn and self._tls.selected_alpn_protocol() != self._alpn:
-            return f"the server does not offer {self._alpn} in TLS (ALPN)"
+            return self._no_alpn()
         if self._settings.cert_min_days is None:
             return ""
         try:
@@ -102,17 +111,17 @@ class TlsConversation:
             except ssl.SSLWantReadError:
                 return self._to_peer.read()
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-                return self._spoken(self._inner.closed())
+                octets = b""
             except (ssl.SSLError, OSError) as error:
-                return Outcome(False, f"TLS broke: {_reason(error)}")
-            said = self._spoken(self._inner.received(octets) if octets else self._inner.closed())
-            if isinstance(said, Outcome) or not octets:
-                return said
-            if said:
-                self._to_peer.write(said)  # back in its queue, before what follows
+                return Outcome(False, f"TLS broke: {tls_words(error)}")
+            ended = self._spoken(self._inner.received(octets) if octets else self._inner.closed())
+            if ended is not None:
+                return ended
+            if not octets:
+                return Outcome(False, "closed inside TLS")
 
-    def _spoken(self, said: Said) -> Said:
-        """What the inner conversation says, in records."""
+    def _spoken(self, said: Said) -> Outcome | None:
+        """Put what the inner conversation says into records, which wait in `_to_peer`; its end brings them along."""
         octets = said.parting if isinstance(said, Outcome) else said
         try:
             if octets:
@@ -121,15 +130,17 @@ class TlsConversation:
                 self._tls.unwrap()
         except (ssl.SSLError, OSError):
             pass  # a farewell that can't be said isn't
-        records = self._to_peer.read()
         if isinstance(said, bytes):
-            return records
-        return Outcome(said.ok, said.detail, said.weight_change, records, said.made)
+            return None
+        return Outcome(said.ok, said.detail, said.weight_change, self._to_peer.read(), said.made)
 
 
-def _reason(error: OSError) -> str:
-    reason = getattr(error, "reason", None) or error.strerror or str(error)
-    words = str(reason).replace("_", " ").lower()
+def tls_words(error: OSError) -> str:
+    """What OpenSSL or the system complains of, without the place in somebody's source: `wrong version number`."""
+    words = str(error.strerror or error)
+    words = words[words.find("]") + 1 :] if words.startswith("[") else words
+    words = words.rpartition(" (_ssl.c")[0] or words
+    words = words.strip().lower()
     if "wrong version number" in words or "record layer failure" in words or "packet length too long" in words:
         return f"{words}: what came is no TLS"
     return words

@@ -3,6 +3,7 @@
 import ssl
 
 from holdfast.check.config import Tls
+from holdfast.check.tls import tls_words
 
 
 class TlsContexts:
@@ -32,8 +33,8 @@ def _context(settings: Tls, names: bool, alpn: str) -> ssl.SSLContext:
     if settings.ca:
         try:
             context.load_verify_locations(settings.ca)
-        except (OSError, ValueError) as error:
-            raise ValueError(f"ca {settings.ca}: {_words(error)}: give a file of PEM certificates") from None
+        except OSError as error:
+            raise ValueError(f"ca {settings.ca}: {tls_words(error)}: give a file of PEM certificates") from None
     elif settings.verify:
         context.load_default_certs()
     if settings.certificate or settings.key:
@@ -41,13 +42,8 @@ def _context(settings: Tls, names: bool, alpn: str) -> ssl.SSLContext:
         try:
             # without a password OpenSSL would ask for one on the terminal
             context.load_cert_chain(chain, settings.key or None, password=lambda: settings.password)
-        except (OSError, ValueError) as error:
+        except OSError as error:
             what = f"certificate {settings.certificate}, key {settings.key}"
-            raise ValueError(f"{what}: {_words(error)}: give PEM files that belong together") from None
+            raise ValueError(f"{what}: {tls_words(error)}: give PEM files that belong together") from None
     return context
 
-
-def _words(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError):
-        return str(error.reason or error).replace("_", " ").lower()
-    return str(getattr(error, "strerror", None) or error).lower()
