@@ -23,7 +23,8 @@ def notify(host: Host) -> str:
 
 
 def run_files(host: Host) -> list[str]:
-    return host.run("sh", "-c", "ls /run/holdfast").split()
+    """What is in the run directory, besides the journal of events, which stays."""
+    return [name for name in host.run("sh", "-c", "ls /run/holdfast").split() if name != "events.jsonl"]
 
 
 def running(pid: int) -> bool:
@@ -137,7 +138,7 @@ def test_without_respawn_a_dead_worker_ends_the_daemon_and_frees_the_addresses(l
     os.kill(worker_of(daemon), signal.SIGKILL)
     assert daemon.wait(5) == 1
     assert not host.holds(VIP)
-    assert host.run("ls", "/run/k") == "state\n"
+    assert host.run("ls", "/run/k") == "events.jsonl\nstate\n"
     assert host.run("cat", "/run/k/state") == ""
 
 
@@ -161,6 +162,8 @@ def test_a_killed_supervisor_leaves_nothing_behind_and_the_next_start_is_free(la
     assert site.a.run("cat", "/run/holdfast/state") == ""
     start_holdfast(site.a, site.text(site.a, 150))
     site.only(site.a)
+    assert '"what":"supervisor killed"' in site.a.run("cat", "/run/holdfast/events.jsonl")
+    assert "did not end in an orderly way" not in site.a.run("cat", "/run/holdfast/events.jsonl")
 
 
 def test_an_orphaned_worker_with_slow_scripts_leaves_the_next_daemon_s_files_alone(lab: Lab) -> None:

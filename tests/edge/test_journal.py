@@ -85,6 +85,17 @@ def test_it_is_kept_across_restarts_and_begins_a_line_after_half_a_line(tmp_path
     assert [row["what"] for row in rows(tmp_path)] == ["MASTER", "BACKUP"]
 
 
+def test_whether_the_run_before_ended_in_an_orderly_way(tmp_path: Path) -> None:
+    made = journal(tmp_path)
+    assert not made.unfinished()
+    for what, unfinished in (("started", True), ("stopped", False), ("started", True), ("supervisor killed", False)):
+        made.say("daemon", "", what, "a cause", 0)
+        made.take(state("web", "BACKUP"), 0)
+        made.on_due(0)
+        assert made.unfinished() == unfinished
+    made.close(0)
+
+
 def test_rotation_keeps_one_file_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "LARGEST_BYTES", 1000)
     made = journal(tmp_path)

@@ -7,7 +7,7 @@ import msgspec
 from holdfast.base.time import MILLISECOND, SECOND
 from holdfast.config.plan import VrrpPlan
 from holdfast.engine import holds
-from holdfast.engine.messages import Interface, InterfaceSeen
+from holdfast.engine.messages import HoldNotice, Interface, InterfaceSeen, Tell
 from holdfast.engine.reload import reload
 from holdfast.vrrp.config import GroupConfig
 from tests.engine.lan import Lan
@@ -21,6 +21,12 @@ def command(lan: Lan, host: str, direction: str, name: str = "VI_1", **more: Any
     answer = holds.command(engine, name, direction, now=lan.now, **wanted)
     lan.carry_out(lan.hosts[host], engine.take())
     return answer
+
+
+def ended(lan: Lan, host: str) -> list[HoldNotice]:
+    """The holds that ended by themselves, as told."""
+    effects = lan.hosts[host].effects
+    return [e.notice for e in effects if isinstance(e, Tell) and isinstance(e.notice, HoldNotice)]
 
 
 def priority(lan: Lan, host: str) -> int:
@@ -60,6 +66,7 @@ def test_a_hold_ends_by_itself() -> None:
     lan.run(6 * SECOND)
     assert lan.masters() == {"VI_1": ["a"]}
     assert lan.hosts["b"].engine.slots[1].held is None
+    assert ended(lan, "b") == [HoldNotice(name="VI_1", what="expired", cause="the end of --for")]
 
 
 def test_away_goes_on_serving_until_another_has_taken_over() -> None:
@@ -89,6 +96,8 @@ def test_away_with_nobody_there_stays_master_and_says_so() -> None:
     assert priority(lan, "a") == 150
     assert lan.hosts["a"].engine.slots[1].held is None
     assert lan.masters() == {"VI_1": ["a"]}
+    why = "nobody took over within 4.5 s: no backup listens, or theirs is nopreempt"
+    assert ended(lan, "a") == [HoldNotice(name="VI_1", what="given up", cause=why)]
 
 
 def test_away_from_a_peer_that_says_nopreempt_needs_force() -> None:

@@ -40,10 +40,8 @@ def find(run_dir: str | None) -> str:
 
 
 def read(path: str) -> list[Row]:
-    """All entries there are, the oldest first. Raises AskError."""
-    rows = [row for octets in (_octets(f"{path}.1", False), _octets(path, True)) for row in parse(octets)]
-    rows.sort(key=_time)  # what was held back comes later in the file than it happened
-    return rows
+    """All entries there are, as they were written: what was held back comes later than it happened. Raises AskError."""
+    return [row for octets in (_octets(f"{path}.1", False), _octets(path, True)) for row in parse(octets)]
 
 
 def _octets(path: str, needed: bool) -> bytes:
@@ -57,10 +55,6 @@ def _octets(path: str, needed: bool) -> bytes:
             return b""
         cure = "; run the command with sudo" if isinstance(refused, PermissionError) else ""
         raise AskError(f"cannot read {path}: {(refused.strerror or str(refused)).lower()}{cure}") from None
-
-
-def _time(row: Row) -> str:
-    return str(row["time"])
 
 
 def parse(octets: bytes) -> Iterator[Row]:

@@ -184,7 +184,9 @@ def _supervise(options: Options, built: Built, log: object, terminal: int) -> in
     except OSError as refused:
         log.say_error(f"no commands can be given: {control_path}: {refused.strerror or refused}")
     log.say_start(built.problems)
-    supervisor.note("started", f"holdfast {__version__}, pid {os.getpid()}, {os.path.abspath(options.config_file)}")
+    told = f"holdfast {__version__}, pid {os.getpid()}, {os.path.abspath(options.config_file)}"
+    before = "; the run before did not end in an orderly way" if listeners.journal.unfinished() else ""
+    supervisor.note("started", told + before)
     listeners.witness.load(built.plan)
     listeners.start(monotonic_ns())
 

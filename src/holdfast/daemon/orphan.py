@@ -28,6 +28,8 @@ def last_duties(plan: VrrpPlan, options: Options) -> None:
         listeners.leave_state_files()
         lock.release()
     now = monotonic_ns()
+    resigned = "the vrrp worker has resigned and removed its addresses"
+    listeners.journal.say("daemon", "", "supervisor killed", resigned, now)
     listeners.start(now)
     told = [("INSTANCE", config.name, config.priority) for config in plan.instances]
     told += [("GROUP", group.name, 0) for group in plan.groups]

@@ -30,6 +30,17 @@ PERIOD_NS: Nanoseconds = 10 * SECOND
 MOST_THINGS = 10_000
 _RETRY_NS: Nanoseconds = 5 * SECOND
 
+TAIL_BYTES = 256 * 1024
+START, ENDS = "started", ("stopped", "supervisor killed")
+"""What the daemon's own entries say when it begins, and when it ends in an orderly way."""
+
+
+def _says(what: str) -> bytes:
+    return b'"kind":"daemon","name":"","what":"%s"' % what.encode()
+
+
+_START = _says(START)
+
 
 class Pace:
     """How often one thing is written; what is too much is held back, and the latest of it comes when there is room."""
@@ -87,6 +98,20 @@ class Journal:
         self._fd = -1
         self._due_at: Nanoseconds | None = None
         self._failed = ""
+
+    def unfinished(self) -> bool:
+        """Whether the last run that the file knows of began, and did not say that it ended."""
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            octets = os.pread(fd, TAIL_BYTES, max(os.fstat(fd).st_size - TAIL_BYTES, 0))
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+        return octets.rfind(_START) > max(octets.rfind(_says(end)) for end in ENDS)
 
     # ---- in -----------------------------------------------------------------------------------------------------
 
