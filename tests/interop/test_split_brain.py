@@ -1,12 +1,13 @@
 """Split brain on real hosts: each cause made for real, one incident with its cure, closed when over; the winner's word."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from holdfast.lab.ask import who_answers
-from holdfast.lab.daemons import holdfast_status, start_holdfast, start_keepalived
+from holdfast.lab.daemons import holdfast_command, holdfast_status, start_holdfast, start_keepalived
 from holdfast.lab.hosts import Host, Lab, Spawned, wait_until
 
 VIP = "192.0.2.100"
@@ -102,11 +103,15 @@ def test_filtered_adverts_are_found_by_the_answers_and_healing_ends_it(lab: Lab,
     wait_until(lambda: ours.holds(VIP), 5, "we lead too")
     wait_until(lambda: causes(ours) == ["filtered"], 10, "the incident is found")
     assert other.ip4 in open_incidents(ours)[0]["text"]
+    assert "split brain: " in ours.run(*holdfast_command("why", "web"))
     heal(ours)
     wait_until(lambda: not ours.holds(VIP), 5, "the better one has won")
     wait_until(lambda: causes(ours) == [], 5, "the incident is closed")
     assert "this node is BACKUP now" in daemon.text()
     assert who_answers(client, VIP) == {other.mac}
+    events = [json.loads(line) for line in ours.run(*holdfast_command("events", "--json")).splitlines()]
+    told = [(row["what"], row["name"], row["slug"], row["opened"]) for row in events if row["kind"] == "incident"]
+    assert told[-2:] == [("split brain", "web", "filtered", True), ("split brain over", "web", "filtered", False)]
 
 
 def test_the_winner_sees_one_way_adverts_and_tells_the_neighbours_again(lab: Lab) -> None:
