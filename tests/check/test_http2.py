@@ -40,8 +40,12 @@ def test_nginx(nginx: Nginx) -> None:
 def test_a_server_without_http2(nginx: Nginx) -> None:
     assert page(nginx.old, Tls()) == Outcome(False, "the server does not offer h2 in TLS (ALPN)")
     assert page(nginx.plain, None) == Outcome(False, "/: closed without a frame of HTTP/2")
-    with listening(lambda peer: peer.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port:
-        assert page(port, None).detail.startswith("/: no HTTP/2: ")
+    assert feed(conversation(), b"HTTP/1.1 400 Bad Request\r\n\r\n" + bytes(9)) == Outcome(
+        False, "/: closed without a frame of HTTP/2"
+    )
+    garbage = feed(conversation(), bytes(9))  # a frame, but not the one that must come first
+    assert isinstance(garbage, Outcome)
+    assert garbage.detail.startswith("/: no HTTP/2: ")
 
 
 def answering(connection: h2.connection.H2Connection, stream: int) -> None:
