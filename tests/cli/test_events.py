@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.lab.daemons import holdfast_command, source_environment, start_holdfast
+from holdfast.lab.daemons import holdfast_command, holdfast_status, source_environment, start_holdfast
 from holdfast.lab.hosts import Host, Lab, Spawned, wait_until
 
 CONFIGURATION = """\
@@ -92,6 +92,8 @@ def test_a_day_in_the_life(lab: Lab) -> None:
     assert [reason["slug"] for reason in told_why["against"]] == ["lower-priority"]
     assert told_why["against"][0]["text"] == "priority 100 < 150: 192.0.2.1 outranks this node"
     assert float(told_why["reasons"][1]["text"].split("heard ")[1].split(" s ago")[0]) < 1
+    waits = holdfast_status(b)["instances"][0]
+    assert 0.1 < waits["takes_over_in_s"] <= waits["master_down_interval_s"] == 0.361  # 3 × 0.1 s + 156/256 × 0.1 s
     assert "what led here" in a.run(*holdfast_command("why", "web"))
     with pytest.raises(subprocess.CalledProcessError) as unknown:
         a.run(*holdfast_command("why", "wbe"))

@@ -127,16 +127,18 @@ def test_a_life_on_a_terminal(terminal: Terminal, run_dir: Path) -> None:
     assert terminal.process.wait(5) == 0
     assert termios.tcgetattr(terminal.slave)[3] == terminal.before[3]
     assert "typed" not in terminal.said
-    assert not select.select([terminal.slave], [], [], 0)[0]  # what was typed is no command for the shell
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_gives_the_terminal_back(terminal: Terminal, number: signal.Signals) -> None:
     terminal.frames(1)
+    os.write(terminal.master, b"typed\n")
+    terminal.frames(1)
     terminal.process.send_signal(number)
     terminal.until(lambda said: said.endswith(LEAVE), "the screen is given back")
     assert terminal.process.wait(5) == 0
     assert termios.tcgetattr(terminal.slave)[3] & termios.ECHO
+    assert not select.select([terminal.slave], [], [], 0)[0]  # what was typed is no command for the shell
 
 
 def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(terminal: Terminal) -> None:

@@ -270,6 +270,24 @@ def test_following_survives_rotation_removal_and_emptying(tmp_path: Path, monkey
     follower.close()
 
 
+def test_what_is_written_just_before_a_rotation_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(GOOD)
+    follower = reading.Follower(str(path))
+    look = follower._replaced
+
+    def meanwhile() -> bool:
+        with path.open("ab") as file:
+            file.write(GOOD.replace(b"started", b"at last"))
+        path.rename(tmp_path / "events.jsonl.1")
+        path.write_bytes(GOOD.replace(b"started", b"at first"))
+        return look()
+
+    monkeypatch.setattr(follower, "_replaced", meanwhile)
+    assert [row["what"] for row in follower.fresh()] == ["at last", "at first"]
+    follower.close()
+
+
 def test_an_entry_is_what_the_interface_promises() -> None:
     """The five keys that programs rely on stand in each, whatever else does."""
     from holdfast.engine.journal import Entry
