@@ -68,6 +68,13 @@ def test_a_reload_on_trial(lab: Lab) -> None:
     assert "The reload was not confirmed: the configuration before it returns" in site.first.text()
     assert site.a.holds(VIP)
     assert "no reload waits" in refused(site.a, "reload", "--confirmed")
+    events = [msgspec.json.decode(line) for line in told(site.a, "events", "--json").splitlines()]
+    assert [(row["what"], row["cause"].partition(":")[0]) for row in events if row["kind"] == "reload"] == [
+        ("reloaded, 1 change", "holdfast reload --confirm 1 min by root (uid 0)"),
+        ("confirmed", "root (uid 0)"),
+        ("reloaded, 1 change", "holdfast reload --confirm 500 ms by root (uid 0)"),
+        ("returned", "The reload was not confirmed"),
+    ]
 
 
 def test_a_second_trial_returns_to_what_was_confirmed_last(lab: Lab) -> None:
