@@ -3,11 +3,13 @@
 import msgspec
 
 from holdfast.base.address import parse
+from holdfast.base.command import Command
 from holdfast.base.ipvs import INET, Service, ServiceKey
 from holdfast.base.time import SECOND
-from holdfast.check.config import Check, Pace, Target, TcpCheck
+from holdfast.check.config import Check, MiscCheck, Pace, Target, TcpCheck
 from holdfast.check.conversation import Outcome
-from holdfast.engine.balancer import Balancer, BalancerPlan, BeginCheck, CheckTold, PoolsChanged, ServiceTold
+from holdfast.check.misc import misc_outcome
+from holdfast.engine.balancer import NO_WEIGHT, Balancer, BalancerPlan, BeginCheck, CheckTold, PoolsChanged, ServiceTold
 from holdfast.lvs.config import LvsPlan, RealServerConfig, VirtualServerConfig
 from holdfast.lvs.messages import QuorumGained, QuorumLost, ServerDown, ServerUp
 
@@ -180,3 +182,16 @@ def test_ten_thousand_checks_are_spread_over_their_warm_up() -> None:
     made.begin(0)
     counts = [sum(isinstance(e, BeginCheck) for e in made.turn(at * SECOND)) for at in range(1, 11)]
     assert all(950 <= count <= 1050 for count in counts), counts
+
+
+def test_a_programs_exit_status_sets_the_weight_of_every_server_it_stands_for() -> None:
+    misc = MiscCheck(pace=PACE, command=Command(argv=("/bin/weigh",)), dynamic=True)
+    heavy = service(81, {2: 0})
+    heavy = msgspec.structs.replace(heavy, servers=(msgspec.structs.replace(heavy.servers[0], weight=9),))
+    made = begun(BalancerPlan(lvs=LvsPlan(services=(service(80, {1: 0}), heavy)), checks=(misc,)))
+    for status, weights in ((0, (1, 9)), (7, (5, 5)), (2, (0, 0)), (0, (1, 9)), (255, (253, 253))):
+        now = (made.deadline() or 0) + SECOND
+        while not (runs := [one for one in made.turn(now) if isinstance(one, BeginCheck)]):
+            now += SECOND
+        made.finished(0, runs[0].run, misc_outcome(status, False, True, NO_WEIGHT, f"exited with {status}"), now)
+        assert pools(made) == {80: [("1", weights[0])], 81: [("2", weights[1])]}, status

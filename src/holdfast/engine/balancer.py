@@ -13,7 +13,7 @@ import msgspec
 from holdfast.base.ipvs import Table
 from holdfast.base.time import Nanoseconds, span_text
 from holdfast.check import machine as checking
-from holdfast.check.config import Check, Pace, kind_of, schedule_of
+from holdfast.check.config import Check, MiscCheck, Pace, kind_of, schedule_of
 from holdfast.check.conversation import Outcome
 from holdfast.check.machine import CheckState
 from holdfast.check.messages import AbandonRun, CheckEffect, FailureSeen, StartRun
@@ -34,6 +34,11 @@ from holdfast.lvs.messages import Effect as ServiceEffect
 
 OVERDUE_EVERY: Nanoseconds = 5_000_000_000
 """How often checks that give no result are looked for."""
+
+
+NO_WEIGHT = -1
+"""The configured weight that `misc_outcome` is to be given: one check may stand for servers of many weights, so what it
+changes is counted from here, and 0 means that it says nothing."""
 
 
 class BalancerPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,9 +253,9 @@ class Balancer:
                 text = f"{effect.detail} (attempt {effect.attempt} of {effect.attempts})"
                 self._effects.append(CheckTold(number, text))
         if report:
-            state = slot.state
+            said = _reported(number, slot)
             for service in slot.services:
-                self._serve(service, CheckReported(number, state.up, added=state.weight_change), now)
+                self._serve(service, said, now)
 
     def _serve(self, number: int, event: Any, now: Nanoseconds) -> None:
         slot = self.services[number]
@@ -348,6 +353,14 @@ class Balancer:
 
         for slot in self.services:
             yield service_row(slot.config, slot.state, lambda number: self.check_row(number, now))
+
+
+def _reported(number: int, slot: CheckSlot) -> CheckReported:
+    """A program's exit status replaces each server's weight, whatever it is; a file's number is added to it."""
+    change = slot.state.weight_change
+    if isinstance(slot.check, MiscCheck):
+        return CheckReported(number, slot.state.up, weight=change + NO_WEIGHT if change else None)
+    return CheckReported(number, slot.state.up, added=change)
 
 
 def _asked(check: Check) -> Check:
