@@ -17,7 +17,9 @@ from holdfast.check.misc import misc_outcome
 from holdfast.check.ping import PingConversation
 from holdfast.check.prepare import prepare
 from holdfast.check.udp import UdpConversation, parse_reply
-from holdfast.edge.scripts import RunResult
+from holdfast.edge.clock import monotonic_ns
+from holdfast.edge.loop import Loop
+from holdfast.edge.scripts import RunResult, ScriptRunner
 from holdfast.kernel.check_sockets import PING_GROUPS, allow_pings
 from holdfast.kernel.sysctl import Sysctls
 from tests.check.asking import ask, converse, datagrams, target, tools, unused_port
@@ -193,3 +195,34 @@ def test_what_needs_no_library_loads_none(module: str, then: str) -> None:
     if module == "edge.worker":
         assert not [name for name in ran.stdout.split() if name.startswith("holdfast.check")]
     assert isinstance(TcpCheck(target=WHO), TcpCheck)
+
+
+@pytest.mark.parametrize(
+    ("program", "ok", "detail"),
+    [
+        ("exit 0", True, "exited with status 0"),
+        ("exit 3", False, "exited with status 3"),
+        ("trap '' TERM; while :; do sleep 0.05; done", False, "timed out and was ended"),
+        # what it leaves behind in the background neither holds the check nor its output
+        ("sleep 3 & exit 0", True, "exited with status 0"),
+    ],
+)
+def test_programs_that_hang_or_fork(program: str, ok: bool, detail: str) -> None:
+    runner, loop = ScriptRunner(), Loop()
+    told: list[RunResult] = []
+    loop.watch(runner.fileno(), lambda: runner.on_readable(monotonic_ns()))
+    command = Command(argv=("/bin/sh", "-c", program), timeout_ns=300 * MILLISECOND)
+    runner.start(
+        command, now=monotonic_ns(), on_finished=lambda result, now: told.append(result), kill_after_ns=100 * MILLISECOND
+    )
+    until = monotonic_ns() + 5_000 * MILLISECOND
+    while not told and monotonic_ns() < until:
+        loop.wait(min(until, runner.due_at() or until))
+        runner.on_due(monotonic_ns())
+    [result] = told
+    outcome = misc_outcome(result.status, result.timed_out, False, 1, result.outcome())
+    assert (outcome.ok, outcome.detail) == (ok, detail)
+    assert result.spent_ns < 2_500 * MILLISECOND
+    loop.unwatch(runner.fileno())
+    runner.close()
+    loop.close()

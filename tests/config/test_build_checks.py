@@ -10,6 +10,7 @@ from holdfast.base.time import SECOND
 from holdfast.check.config import (
     Check,
     DnsCheck,
+    GrpcCheck,
     HttpCheck,
     MiscCheck,
     Pace,
@@ -109,9 +110,33 @@ KINDS: dict[str, tuple[str, Check]] = {
         HttpCheck(
             pace=Pace(delay_before_retry_ns=3 * SECOND),
             target=target(),
-            urls=(Url(path="/", host="web.example"),),
-            tls=Tls(server_name="web.example", compliant=True),
+            urls=(Url(path="/", host="web.example", server_name="web.example"),),
+            tls=Tls(compliant=True),
         ),
+    ),
+    "https with several names": (
+        "SSL_GET {\nenable_sni\nurl {\npath /\n}\nurl {\npath /\nvirtualhost b.example\n}\n}",
+        HttpCheck(
+            pace=Pace(delay_before_retry_ns=3 * SECOND),
+            target=target(),
+            urls=(Url(path="/", host="10.0.0.1:80"), Url(path="/", host="b.example", server_name="b.example")),
+            tls=Tls(),
+        ),
+    ),
+    "http2, verified": (
+        "SSL_GET {\nsni_name s.example\nhttp_protocol 2\nverify_certificate\ncert_min_days 14\nurl {\npath /\n}\n}",
+        HttpCheck(
+            pace=Pace(delay_before_retry_ns=3 * SECOND),
+            target=target(),
+            urls=(Url(path="/", host="10.0.0.1:80"),),
+            protocol="2",
+            tls=Tls(server_name="s.example", verify=True, cert_min_days=14),
+        ),
+    ),
+    "grpc": ("GRPC_CHECK {\nservice shop\n}", GrpcCheck(target=target(), host="10.0.0.1:80", service="shop")),
+    "grpc in TLS": (
+        "virtualhost g.example\nGRPC_CHECK {\ntls\nenable_sni\n}",
+        GrpcCheck(target=target(), host="g.example", tls=Tls(server_name="g.example")),
     ),
 }  # fmt: skip
 
@@ -180,6 +205,7 @@ def test_the_tls_material_and_the_global_word(tmp_path: Path) -> None:
         ("HTTP_GET {\nurl {\nstatus_code 200\n}\n}", 80, "a url without a path"),
         ("MISC_CHECK {\n}", 80, "MISC_CHECK names no program"),
         ("TCP_CHECK {\nbindto 2001:db8::1\n}", 80, "bindto is of another family"),
+        ("TCP_CHECK {\nconnect_ip fe80::1\n}", 80, "fe80::1 is link-local, it needs a device"),
         ("UDP_CHECK {\nmin_reply_length 9\nmax_reply_length 8\n}", 80, "min_reply_length 9 is above"),
         ("FILE_CHECK {\n}", 80, "FILE_CHECK names no track_file"),
         ("BFD_CHECK {\n}", 80, "BFD_CHECK names no bfd_instance"),

@@ -109,6 +109,7 @@ class Url(msgspec.Struct, frozen=True, kw_only=True):
     status: tuple[tuple[int, int], ...] = DEFAULT_STATUS
     digest: str = ""  # 32 hexadecimal digits, or empty
     regex: Regex | None = None
+    server_name: str = ""  # told in TLS; empty: that of the check's own Tls
 
 
 class _Check(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):

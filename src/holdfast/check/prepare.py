@@ -90,14 +90,17 @@ def _http(check: HttpCheck, stage: int, tools: Tools) -> Begin:
 
     url = check.urls[stage]
     rules = url_rules(url, check.protocol, tools.expression(url.regex) if url.regex is not None else None)
+    tls = check.tls
+    if tls is not None and url.server_name:
+        tls = msgspec.structs.replace(tls, server_name=url.server_name)
     if check.protocol == "2":
         from holdfast.check.http2 import ALPN, Http2Get
 
         scheme = "http" if check.tls is None else "https"
-        return _wrapped(lambda: Http2Get(rules, url.host, scheme), check.tls, tools, ALPN)
-    if check.tls is None:
+        return _wrapped(lambda: Http2Get(rules, url.host, scheme), tls, tools, ALPN)
+    if tls is None:
         return lambda occasion: HttpConversation(rules)
-    return _wrapped(lambda: HttpConversation(rules), check.tls, tools, "")
+    return _wrapped(lambda: HttpConversation(rules), tls, tools, "")
 
 
 def _grpc(check: GrpcCheck, tools: Tools) -> Begin:

@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 
-from holdfast.base.address import Address, text
+from holdfast.base.address import Address, is_link_local, text
 from holdfast.check.config import (
     DEFAULT_STATUS,
     BfdCheck,
     Check,
     DnsCheck,
     FileCheck,
+    GrpcCheck,
     HttpCheck,
     MiscCheck,
     PaceWords,
@@ -37,7 +38,7 @@ from holdfast.config.tree import Node
 
 KINDS = frozenset(
     ("TCP_CHECK", "PING_CHECK", "HTTP_GET", "SSL_GET", "SMTP_CHECK", "DNS_CHECK", "UDP_CHECK", "MISC_CHECK",
-     "FILE_CHECK", "BFD_CHECK")
+     "FILE_CHECK", "BFD_CHECK", "GRPC_CHECK")
 )  # fmt: skip
 
 
@@ -95,6 +96,9 @@ class CheckTable:
         if target.bind_address is not None and len(target.bind_address) != len(target.address):
             self._tell(node, f"bindto is of another family than {text(target.address)}", "write one of the same")
             return None
+        if asks and is_link_local(target.address) and not target.bind_interface:
+            self._tell(node, f"{text(target.address)} is link-local, it needs a device", "add bind_if")
+            return None
         host = next((get(one, "virtualhost", "") for one in (own, middle, outer) if "virtualhost" in one), "")
         pace = settle_pace(kind, service, server, words, self.log_all_failures)  # type: ignore[arg-type]
         found = _Levels(service, server, words, own, target, host)
@@ -110,12 +114,11 @@ class CheckTable:
         return TcpCheck(target=levels.target)
 
     def _ping(self, node: Node, levels: _Levels) -> Check | None:
-        return PingCheck(target=msgspec.structs.replace(levels.target, port=0))
+        return PingCheck(target=msgspec.structs.replace(levels.target, port=0, bind_port=0))
 
     def _http(self, node: Node, levels: _Levels) -> Check | None:
         settings, target = levels.settings, levels.target
-        shown = f"[{text(target.address)}]" if len(target.address) == 16 else text(target.address)
-        fallback = levels.host or f"{shown}:{target.port}"
+        fallback = levels.host or _shown(target)
         urls = [self._url(url, fallback) for url in node.children or [] if url.name == "url"]
         kept = tuple(url for url in urls if url is not None)
         if not kept:
@@ -123,12 +126,13 @@ class CheckTable:
             return None
         tls = None
         if node.name == "SSL_GET":
-            told = "sni_name" in settings or get(settings, "enable_sni", False)
-            name = (get(settings, "sni_name", None) or levels.host or kept[0].host) if told else ""
+            # sni_name is told for every url, else each url's own virtualhost is
+            if not get(settings, "sni_name", None) and ("sni_name" in settings or get(settings, "enable_sni", False)):
+                kept = tuple(msgspec.structs.replace(url, server_name=_name_of(url.host, target)) for url in kept)
             polite = any(get(last_values(url.children or []), "tls_compliant", False) for url in node.children or [])
             tls = msgspec.structs.replace(
-                self._material,
-                server_name=name if isinstance(name, str) else "",
+                self._tls(settings),
+                server_name=get(settings, "sni_name", None) or "",
                 compliant=bool(get(settings, "tls_compliant", polite)),
             )
         return HttpCheck(
@@ -136,6 +140,29 @@ class CheckTable:
             urls=kept,
             protocol=get(settings, "http_protocol", "1.0"),
             fast_recovery=bool(get(settings, "fast_recovery", False)),
+            tls=tls,
+        )
+
+    def _tls(self, settings: dict[str, Node]) -> Tls:
+        """How a checker with these lines speaks TLS, but for the name."""
+        return msgspec.structs.replace(
+            self._material,
+            verify=bool(get(settings, "verify_certificate", False)),
+            cert_min_days=get(settings, "cert_min_days", None),
+            compliant=bool(get(settings, "tls_compliant", False)),
+        )
+
+    def _grpc(self, node: Node, levels: _Levels) -> Check | None:
+        settings = levels.settings
+        tls = None
+        if "tls" in settings:
+            told = "sni_name" in settings or get(settings, "enable_sni", False)
+            name = get(settings, "sni_name", None) or levels.host if told else ""
+            tls = msgspec.structs.replace(self._tls(settings), server_name=name)
+        return GrpcCheck(
+            target=levels.target,
+            host=levels.host or _shown(levels.target),
+            service=get(settings, "service", ""),
             tls=tls,
         )
 
@@ -228,7 +255,19 @@ _MAKERS: dict[str, Callable[[CheckTable, Node, _Levels], Check | None]] = {
     "MISC_CHECK": CheckTable._misc,
     "FILE_CHECK": CheckTable._file,
     "BFD_CHECK": CheckTable._bfd,
+    "GRPC_CHECK": CheckTable._grpc,
 }
+
+
+def _shown(target: Target) -> str:
+    """The Host header where no virtualhost is written: address and port."""
+    shown = f"[{text(target.address)}]" if len(target.address) == 16 else text(target.address)
+    return f"{shown}:{target.port}"
+
+
+def _name_of(host: str, target: Target) -> str:
+    """The name to tell in TLS for a Host header; an address is none (RFC 6066 §3)."""
+    return "" if host == _shown(target) else host
 
 
 def _targets(node: Node) -> list[dict[str, Node]]:

@@ -89,6 +89,7 @@ _CHECKERS = (
     "TCP_CHECK", "PING_CHECK", "HTTP_GET", "SSL_GET", "SMTP_CHECK", "DNS_CHECK", "UDP_CHECK", "MISC_CHECK",
     "FILE_CHECK", "BFD_CHECK",
 )  # fmt: skip
+_OUR_CHECKERS = ("GRPC_CHECK",)
 
 REAL_SERVER = block(
     "real_server",
@@ -110,6 +111,7 @@ REAL_SERVER = block(
     later("virtualhost", "the service's", "Host header and server name", WORD),
     later("snmp_name", "none", "label in SNMP", WORD, feature="SNMP"),
     *(later(name, "", f"a check of the kind {name}", opens=name) for name in _CHECKERS),
+    *(later(name, "", f"a check of the kind {name}", opens=name, ours=True) for name in _OUR_CHECKERS),
 )
 
 _TARGET = (
@@ -133,11 +135,17 @@ _PACE = (
 _HTTP = (
     later("url", "needed", "a request to make", opens="url"),
     later("virtualhost", "the server's", "Host header", WORD),
-    later("http_protocol", "1.0", "version of the request", choice("1.0", "1.0C", "1.1", "1.1C", fold=True)),
+    later("http_protocol", "1.0", "version of the request; 2 is not a word of keepalived",
+          choice("1.0", "1.0C", "1.1", "1.1C", "2", fold=True)),
     later("fast_recovery", "off", "no delay between requests while recovering", BOOL_OPT),
     later("enable_sni", "off", "tell the server name in TLS", BOOL_OPT),
     later("sni_name", "virtualhost", "the name told", WORD_OPT),
     later("nb_get_retry", "1", "failures forgiven", uint(), deprecated="retry"),
+)
+_CERTIFICATE = (
+    later("verify_certificate", "off", "the certificate must be of a CA we trust, and for the name told", BOOL_OPT,
+          ours=True),
+    later("cert_min_days", "none", "days for which the certificate must still be valid", uint(), ours=True),
 )
 REGEX_OPTIONS = (
     "allow_empty_class", "alt_bsux", "auto_callout", "caseless", "dollar_endonly", "dotall", "dupnames", "extended",
@@ -159,7 +167,7 @@ BLOCKS = (
     _checker("PING_CHECK", "An echo is answered"),
     _checker("HTTP_GET", "A page is as it should be", *_HTTP),
     _checker("SSL_GET", "A page over TLS is as it should be", *_HTTP,
-             later("tls_compliant", "off", "end the TLS session properly", BOOL_OPT)),
+             later("tls_compliant", "off", "end the TLS session properly", BOOL_OPT), *_CERTIFICATE),
     block(
         "url",
         "A request",
@@ -200,6 +208,13 @@ BLOCKS = (
                 choice("reverse", "noreverse", optional=True))),
     block("BFD_CHECK", "A BFD session says so",
           later("name", "needed", "which bfd_instance", WORD), _ALPHA),
+    _checker("GRPC_CHECK", "gRPC's standard health service says SERVING",
+             later("service", "the server as a whole", "the service asked about", WORD),
+             later("virtualhost", "the server's", "the authority asked", WORD),
+             later("tls", "off", "speak TLS"),
+             later("enable_sni", "off", "tell the server name in TLS", BOOL_OPT),
+             later("sni_name", "virtualhost", "the name told", WORD_OPT),
+             later("tls_compliant", "off", "end the TLS session properly", BOOL_OPT), *_CERTIFICATE),
     block("SSL", "TLS material",
           later("password", "none", "password of the key", WORD),
           later("ca", "none", "certificates we trust", PATH),
