@@ -67,6 +67,15 @@ class Switch(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     dry_run: bool = False
 
 
+class HoldServer(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """An operator's weight for a real server (None gives it back); answered by Reply number `ask`."""
+
+    ask: int
+    service: str
+    server: str
+    weight: int | None
+
+
 class Stop(msgspec.Struct, frozen=True, tag=True):
     """Leave cleanly; with `keep_addresses` the addresses stay (`-V`)."""
 
@@ -74,7 +83,7 @@ class Stop(msgspec.Struct, frozen=True, tag=True):
 
 
 ToSupervisor = AnyNotice | Ready | Reply
-ToWorker = ScriptFinished | ReannounceAsked | Ask | Record | Reload | Stop | Switch
+ToWorker = ScriptFinished | ReannounceAsked | Ask | Record | Reload | Stop | Switch | HoldServer
 
 
 class Channel:

@@ -1,0 +1,301 @@
+"""The lvs worker: makes the checks, keeps the kernel's table. A process of its own, so that no check delays an advert.
+
+The balancer (`engine/balancer.py`) decides; here are its hands: conversations with real servers, programs run by the
+supervisor, and the services in the kernel. What fails in the kernel is said and tried again; the checks go on.
+"""
+
+import json
+import mmap
+import os
+import struct
+import time
+from functools import partial
+
+import msgspec
+
+from holdfast.base.address import Address, text
+from holdfast.base.ipvs import endpoint_text
+from holdfast.base.time import SECOND, Nanoseconds
+from holdfast.check.config import BfdCheck, Check, FileCheck, MiscCheck, kind_of
+from holdfast.check.conversation import Occasion, Outcome
+from holdfast.check.misc import misc_outcome
+from holdfast.check.prepare import Asking, Tools, prepare
+from holdfast.edge.channel import Ask, Channel, HoldServer, Ready, Reload, Reply, Stop
+from holdfast.edge.clock import monotonic_ns
+from holdfast.edge.conversations import Conversations, Talk
+from holdfast.edge.loop import Loop
+from holdfast.edge.pcre2 import Pcre2Expression
+from holdfast.edge.services import Memory, Services, TablePort
+from holdfast.edge.tls_contexts import TlsContexts
+from holdfast.engine.balancer import (
+    NO_WEIGHT,
+    AbandonCheck,
+    Balancer,
+    BalancerPlan,
+    BeginCheck,
+    CheckTold,
+    Effect,
+    PoolsChanged,
+    ServiceTold,
+)
+from holdfast.engine.messages import Leaving, LogLine, RunScript, ScriptFinished
+from holdfast.engine.scripts import outcome as script_words
+from holdfast.kernel.errors import KernelRefused
+from holdfast.lvs.messages import QuorumGained, QuorumLost, ServerDown, ServerUp, WeightChanged
+from holdfast.vrrp.messages import Level
+
+HEARTBEAT: Nanoseconds = SECOND
+REPAIR_EVERY: Nanoseconds = 5 * SECOND
+REPLY_BYTES = 32 * 1024
+SCRIPT_NAME = "check "
+"""What precedes a check's number in the name of a program's run."""
+
+
+class LvsWorker:
+    """The balancer's hands. `run` returns when the worker is to end."""
+
+    def __init__(
+        self, plan: BalancerPlan, loop: Loop, channel: Channel, kernel: TablePort, memory: Memory,
+        pulse: mmap.mmap | None = None,
+    ) -> None:  # fmt: skip
+        self.loop = loop
+        self.channel = channel
+        self.finished = False
+        self.leave_services = False
+        self.balancer = Balancer(plan, monotonic_ns())
+        self.services = Services(kernel, memory)
+        self._conversations = Conversations()
+        self._pulse = pulse
+        self._repair_at: Nanoseconds | None = None
+        contexts = TlsContexts()
+        self._tools = Tools(tls_context=contexts.context, expression=Pcre2Expression)
+        self._askings: list[Asking | None] = []
+        self._talks: dict[int, tuple[Talk, int]] = {}  # by check: the conversation under way, and its run
+        self._programs: dict[int, int] = {}  # which check a program runs for, by a number of its own
+        self._program = 0
+
+    # ---- running ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take the table over, begin every check. KernelRefused when the table can't be read."""
+        now = monotonic_ns()
+        plan = self.balancer.plan
+        effects = self.balancer.begin(now)
+        self._prepare()
+        self._say(self.services.begin(self.balancer.wanted(), flush=plan.lvs.flush))
+        self.loop.watch(self._conversations.fileno(), self._readable)
+        self.act([one for one in effects if not isinstance(one, PoolsChanged)], now)
+        self.channel.put(Ready(len(plan.lvs.services)))
+        self.channel.flush()
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        next_beat = 0
+        while not self.finished:
+            self.loop.wait(self._deadline(next_beat))
+            now = monotonic_ns()
+            if now >= next_beat:
+                next_beat = now + HEARTBEAT
+                if self._pulse is not None:
+                    struct.pack_into("=Q", self._pulse, 0, now)
+            due_at = self.balancer.deadline()
+            if due_at is not None and due_at <= now:
+                self.act(self.balancer.turn(now), now)
+            due_at = self._conversations.due_at()
+            if due_at is not None and due_at <= now:
+                self._conversations.on_due(now)
+            if self._repair_at is not None and now >= self._repair_at:
+                self._repair_at = None
+                self._say(self.services.repair())
+            self.channel.flush()
+
+    def _deadline(self, next_beat: Nanoseconds) -> Nanoseconds:
+        moments = (next_beat, self.balancer.deadline(), self._conversations.due_at(), self._repair_at)
+        return min(at for at in moments if at is not None)
+
+    def _readable(self) -> None:
+        self._conversations.on_readable(monotonic_ns())
+
+    def _say(self, lines: list[str]) -> None:
+        for line in lines:
+            self.channel.put(LogLine(Level.WARNING, line, "ipvs"))
+        if self.services.failing:
+            self._repair_at = monotonic_ns() + REPAIR_EVERY
+
+    # ---- effects ----------------------------------------------------------------------------------------------------
+
+    def act(self, effects: list[Effect], now: Nanoseconds) -> None:
+        """Carry effects out: the kernel first, then what is told, then new checks."""
+        for effect in effects:
+            if isinstance(effect, PoolsChanged):
+                self._say(self.services.want(self.balancer.wanted(effect.services)))
+        for effect in effects:
+            if isinstance(effect, ServiceTold | CheckTold):
+                self._told(effect)
+            elif isinstance(effect, AbandonCheck):
+                self._cancel(effect.check)
+            elif isinstance(effect, BeginCheck):
+                self._begin(effect, now)
+
+    def _begin(self, wanted: BeginCheck, now: Nanoseconds) -> None:
+        check = self.balancer.checks[wanted.check].check
+        asking = self._askings[wanted.check]
+        if isinstance(check, MiscCheck):
+            self._program += 1
+            self._programs[self._program] = wanted.check
+            self.channel.put(RunScript(f"{SCRIPT_NAME}{self._program}", wanted.run, check.command))
+        elif asking is not None:
+            conversation = asking.stages[wanted.stage](Occasion(os.urandom(16), time.time()))
+            told = partial(self._ended, wanted.check, wanted.run)
+            talk = self._conversations.start(asking.transport, asking.target, conversation, told, now)
+            self._talks[wanted.check] = talk, wanted.run
+
+    def _ended(self, check: int, run: int, outcome: Outcome, now: Nanoseconds) -> None:
+        self._talks.pop(check, None)
+        self.act(self.balancer.finished(check, run, outcome, now), now)
+
+    def _cancel(self, check: int) -> None:
+        known = self._talks.pop(check, None)
+        if known is not None:
+            self._conversations.cancel(known[0])
+
+    def _prepare(self) -> None:
+        """Make the checks ready; one that can't be is said, and fails from now on."""
+        self._askings = []
+        for slot in self.balancer.checks:
+            try:
+                self._askings.append(prepare(slot.check, self._tools))
+            except ValueError as wrong:
+                self._askings.append(None)
+                self.channel.put(LogLine(Level.ERROR, f"{kind_of(slot.check)} {shown(slot.check)}: {wrong}"))
+            if isinstance(slot.check, FileCheck | BfdCheck):
+                line = f"{kind_of(slot.check)} {shown(slot.check)} is not yet carried out: its servers count as alive"
+                self.channel.put(LogLine(Level.WARNING, line))
+
+    # ---- telling ----------------------------------------------------------------------------------------------------
+
+    def _told(self, told: ServiceTold | CheckTold) -> None:
+        if isinstance(told, CheckTold):
+            check = self.balancer.checks[told.check].check
+            word = "" if told.up is None else "succeeded: " if told.up else "failed: "
+            level = Level.INFO if told.up else Level.WARNING
+            self.channel.put(LogLine(level, f"{kind_of(check)} of {shown(check)} {word}{told.text}"))
+            return
+        config = self.balancer.services[told.service].config
+        effect = told.effect
+        if isinstance(effect, ServerUp | ServerDown):
+            server = config.servers[effect.server]
+            where = server_label(config.label, server.address, server.port)
+            if isinstance(effect, ServerUp):
+                if not effect.at_start:
+                    self.channel.put(LogLine(Level.INFO, f"Adding service {where} to VS {config.label}"))
+            else:
+                self.channel.put(LogLine(Level.WARNING, f"Removing service {where} from VS {config.label}"))
+        elif isinstance(effect, QuorumGained):
+            line = f"Gained quorum {config.quorum}+{config.hysteresis} <= {effect.live} for VS {config.label}"
+            self.channel.put(LogLine(Level.INFO, line))
+        elif isinstance(effect, QuorumLost):
+            line = f"Lost quorum {config.quorum}-{config.hysteresis} > {effect.live} for VS {config.label}"
+            self.channel.put(LogLine(Level.WARNING, line))
+        elif isinstance(effect, WeightChanged):
+            server = config.servers[effect.server]
+            where = server_label(config.label, server.address, server.port)
+            line = f"Changing weight from {effect.before} to {effect.after} for service {where} of VS {config.label}"
+            self.channel.put(LogLine(Level.INFO, line))
+
+    # ---- the supervisor ---------------------------------------------------------------------------------------------
+
+    def on_message(self, message: object, fd: int | None) -> None:
+        """Something the supervisor says."""
+        now = monotonic_ns()
+        if isinstance(message, ScriptFinished):
+            self._program_ended(message, now)
+        elif isinstance(message, Ask):
+            self._answer(message, now)
+        elif isinstance(message, HoldServer):
+            self._hold(message, now)
+        elif isinstance(message, Reload) and fd is not None:
+            self._reload(message.size, fd, now)
+        elif isinstance(message, Stop):
+            self.leave_services = message.keep_addresses
+            self.leave()
+
+    def _program_ended(self, ended: ScriptFinished, now: Nanoseconds) -> None:
+        number = self._programs.pop(int(ended.name.removeprefix(SCRIPT_NAME)), None)
+        check = None if number is None else self.balancer.checks[number].check
+        if number is not None and isinstance(check, MiscCheck):
+            words = script_words(ended)
+            outcome = misc_outcome(ended.status, ended.timed_out, check.dynamic, NO_WEIGHT, words)
+            self.act(self.balancer.finished(number, ended.run, outcome, now), now)
+
+    def _answer(self, asked: Ask, now: Nanoseconds) -> None:
+        octets = json.dumps(list(self.balancer.rows(now))).encode()
+        for start in range(0, len(octets), REPLY_BYTES):
+            piece = octets[start : start + REPLY_BYTES]
+            self.channel.put(Reply(asked.ask, piece, start + REPLY_BYTES >= len(octets)))
+
+    def _hold(self, asked: HoldServer, now: Nanoseconds) -> None:
+        for number, slot in enumerate(self.balancer.services):
+            if asked.service not in (slot.config.name, slot.config.label):
+                continue
+            for place, server in enumerate(slot.config.servers):
+                where = server_label(slot.config.label, server.address, server.port)
+                plain = endpoint_text(server.address, server.port or slot.config.keys[0].port)
+                if asked.server in (where, plain, text(server.address)):
+                    self.act(self.balancer.hold(number, place, asked.weight, now), now)
+                    self._reply(asked.ask, {"held": asked.weight, "service": slot.config.name, "server": where})
+                    return
+        self._reply(asked.ask, {"error": f"no server {asked.server} in {asked.service}"})
+
+    def _reply(self, ask: int, document: dict[str, object]) -> None:
+        self.channel.put(Reply(ask, msgspec.json.encode(document), True))
+
+    def _reload(self, size: int, fd: int, now: Nanoseconds) -> None:
+        with mmap.mmap(fd, size, prot=mmap.PROT_READ) as memory:
+            octets = bytes(memory)
+        os.close(fd)
+        plan = msgspec.msgpack.decode(octets, type=BalancerPlan)
+        done = self.balancer.reload(plan, now)
+        for check in done.abandoned:
+            self._cancel(check)
+        self._talks = {done.kept[check]: known for check, known in self._talks.items() if check in done.kept}
+        for check, (talk, run) in self._talks.items():
+            talk.told = partial(self._ended, check, run)
+        programs = self._programs.items()
+        self._programs = {number: done.kept[check] for number, check in programs if check in done.kept}
+        self._prepare()
+        self._say(self.services.replace(self.balancer.wanted()))
+        self.act([one for one in done.effects if not isinstance(one, PoolsChanged)], now)
+        self.channel.put(Ready(len(plan.lvs.services)))
+
+    def leave(self) -> None:
+        """Tell what is to be told, take our services out of the kernel, and end."""
+        if self.finished:
+            return
+        self.act(self.balancer.end(), monotonic_ns())
+        self._conversations.close()
+        try:
+            self._say(self.services.end(leave=self.leave_services))
+        except KernelRefused as refused:
+            self.channel.put(LogLine(Level.ERROR, str(refused)))
+        self.channel.put(Leaving())
+        self.channel.flush()
+        self.finished = True
+
+
+def server_label(service: str, address: bytes, port: int) -> str:
+    """`[10.0.0.1]:tcp:80`, with the protocol of the service's label, as keepalived's FIFO lines have it."""
+    protocol = next((name for name in ("tcp", "udp", "sctp") if f":{name}:" in service), "")
+    return f"[{text(Address(address))}]:{protocol}:{port}" if protocol else f"[{text(Address(address))}]:{port}"
+
+
+def shown(check: Check) -> str:
+    """Whom a check asks, in a line of log."""
+    if isinstance(check, MiscCheck):
+        return check.command.text()
+    if isinstance(check, FileCheck):
+        return check.track_file
+    if isinstance(check, BfdCheck):
+        return check.name
+    where = text(check.target.address)
+    return f"[{where}]:{check.target.port}" if check.target.port else where

@@ -1,0 +1,7 @@
+"""The lvs worker, in a kernel with virtual servers."""
+
+from tests.usermode.boot import run_tests_inside
+
+
+def test_the_worker_keeps_the_table_by_its_checks() -> None:
+    run_tests_inside("test_lvs_worker.py")
