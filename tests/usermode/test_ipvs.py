@@ -5,3 +5,7 @@ from tests.usermode.boot import run_tests_inside
 
 def test_the_table_is_changed_and_read_back() -> None:
     run_tests_inside("test_ipvs.py")
+
+
+def test_the_same_file_gives_the_same_table_as_keepalived_s() -> None:
+    run_tests_inside("test_beside_keepalived.py")

@@ -7,12 +7,14 @@ from holdfast.config import values
 from holdfast.config.build_global import global_settings, read_defaults, read_settings, set_up_scripts
 from holdfast.config.build_group import GroupDraft, build_group, draft_group
 from holdfast.config.build_instance import Draft, InstanceBuilder
+from holdfast.config.build_lvs import build_lvs
 from holdfast.config.build_tracking import Trackers, limited, merged
 from holdfast.config.context import Context, entries
 from holdfast.config.findings import Condition, Trouble
-from holdfast.config.others import Others, read_others
+from holdfast.config.others import CheckKinds, Others, read_others, virtual_servers
 from holdfast.config.plan import VrrpPlan
 from holdfast.config.tree import Node
+from holdfast.lvs.config import LvsPlan
 from holdfast.vrrp.config import GroupConfig, InstanceConfig, TrackedUse
 
 Use = tuple[TrackedUse, Node]
@@ -22,6 +24,7 @@ class Built(msgspec.Struct, frozen=True, kw_only=True):
     """What a configuration comes to; problems went to the context's findings."""
 
     plan: VrrpPlan
+    lvs: LvsPlan
     others: Others
 
 
@@ -58,7 +61,9 @@ def build(context: Context, nodes: list[Node]) -> Built:
     group_configs, finished = _join(context, instances, drafts, groups)
     if instances:
         trackers.unused()
-    others = read_others(context, nodes)
+    kinds = CheckKinds(context)
+    lvs = build_lvs(context, nodes, settings_lines, kinds.read)
+    others = read_others(context, nodes, virtual_servers(lvs, kinds.kinds))
     plan = VrrpPlan(
         settings=settings,
         instances=tuple(finished),
@@ -67,7 +72,7 @@ def build(context: Context, nodes: list[Node]) -> Built:
         garp_groups=tuple(group for group in garp_groups if group),
     )
     _told_security(context)
-    return Built(plan=plan, others=others)
+    return Built(plan=plan, lvs=lvs, others=others)
 
 
 def _second(context: Context, node: Node, seen: dict[str, Draft] | dict[str, GroupDraft]) -> bool:

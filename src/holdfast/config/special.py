@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from holdfast.base.address import Address
+from holdfast.base.ipvs import Forwarding, Method, TunnelFlags, TunnelType
 from holdfast.base.problem import Grade
 from holdfast.config import values
 from holdfast.config.findings import Condition, Trouble
@@ -321,23 +322,57 @@ def _scheduler(_keyword: Keyword, words: values.Words, _text: str) -> values.Rea
     )
 
 
+_TUNNELS = {"ipip": TunnelType.IPIP, "gue": TunnelType.GUE, "gre": TunnelType.GRE}
+_CHECKSUMS = {"nocsum": TunnelFlags.NOCSUM, "csum": TunnelFlags.CSUM, "remcsum": TunnelFlags.REMCSUM}
+
+
 def _lvs_method(_keyword: Keyword, words: values.Words, _text: str) -> values.Reading:
     if len(words) == 1:
         return values.INVALID, (values.missing(words),)
     if words[1] in ("NAT", "DR"):
-        return words[1], values.surplus(words, 2)
+        return Forwarding(method=Method[words[1]]), values.surplus(words, 2)
     if words[1] != "TUN":
         phrase = f"PARSER : unknown [{words[1]}] routing method for virtual server."
         return values.INVALID, (
             _bad(f"there is no forwarding {words[1]!r}", "use NAT, DR or TUN", "NAT is taken", word=1, phrase=phrase),
         )
-    known = {"type", "ipip", "gue", "gre", "port", "nocsum", "csum", "remcsum"}
-    troubles = tuple(
-        _bad(f"TUN has no option {word!r}", "use type, port, nocsum, csum or remcsum", word=position + 2)
-        for position, word in enumerate(words[2:])
-        if word not in known and not word.isdecimal()
-    )
-    return "TUN", troubles
+    return _tunnel(words)
+
+
+def _tunnel(words: values.Words) -> values.Reading:
+    """`TUN [type ipip | type gue port N | type gre] [nocsum | csum | remcsum]`; what can't be is left out."""
+    kind, flags, port = TunnelType.IPIP, TunnelFlags.NOCSUM, 0
+    troubles: list[Trouble] = []
+    position = 2
+    while position < len(words):
+        word = words[position]
+        following = words[position + 1] if position + 1 < len(words) else ""
+        if word == "type" and following in _TUNNELS:
+            kind = _TUNNELS[following]
+            position += 1
+        elif word == "port" and following.isdecimal() and following.isascii() and 0 < int(following[:6]) < 65536:
+            port = int(following)
+            position += 1
+        elif word in _CHECKSUMS:
+            flags = _CHECKSUMS[word]
+        else:
+            cure = "use type ipip, gue or gre, port 1 to 65535, nocsum, csum or remcsum"
+            troubles.append(_bad(f"TUN has no option {word!r}", cure, word=position))
+        position += 1
+    plain = Forwarding(method=Method.TUN)
+    if (kind is TunnelType.GUE) != bool(port):
+        phrase = "gue tunnels require port, otherwise cannot have port."
+        cure = "write type gue port N" if port else "write port N after it"
+        what = "a port is for gue only" if port else "a gue tunnel needs a port"
+        return plain, (*troubles, _bad(what, cure, "type ipip is taken", word=1, phrase=phrase))
+    if kind is TunnelType.GRE and flags is TunnelFlags.REMCSUM:
+        phrase = "gre tunnels do not support remote checksum option."
+        return plain, (*troubles, _bad("gre has no remcsum", "use csum or nocsum", "type ipip is taken", phrase=phrase))
+    if kind is TunnelType.IPIP:
+        return plain, tuple(troubles)
+    return Forwarding(
+        method=Method.TUN, tunnel_type=int(kind), tunnel_port=port, tunnel_flags=int(flags)
+    ), tuple(troubles)
 
 
 def _digest(_keyword: Keyword, words: values.Words, _text: str) -> values.Reading:
