@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import http.server
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 
@@ -29,6 +30,8 @@ def rules(**more: object) -> UrlRules:
 PLAIN = rules()
 FOUND = rules(status=((200, 200), (302, 304)))
 DIGEST = rules(digest=HELLO.upper())
+CHUNKS = b"3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"
+RAW_DIGEST = rules(digest="427eb4a77b18fad5440d0f0aea54e47f")  # of CHUNKS, by genhash of keepalived 2.2.7
 REGEX = rules(regex=Regex(expression="(?i)HEL+o$"))
 NO_REGEX = rules(regex=Regex(expression="error", no_match=True))
 
@@ -58,6 +61,9 @@ NO_REGEX = rules(regex=Regex(expression="error", no_match=True))
          "/: 200, but closed after 5 octets of its body"),
         (DIGEST, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", True, "/: 200"),
         (DIGEST, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n", True, "/: 200"),
+        (RAW_DIGEST, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + CHUNKS, True, "/: 200"),
+        (RAW_DIGEST, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", False,
+         "/: 200, but the MD5 of its 0 octets is d41d8cd98f00b204e9800998ecf8427e"),
         (DIGEST, b"HTTP/1.0 200 OK\r\n\r\nhellO", False,
          "/: 200, but the MD5 of its 5 octets is 06612c0d9c73d47a7042afd7024d7c82"),
         (REGEX, b"HTTP/1.0 200 OK\r\n\r\nwell, hellllo", True, "/: 200"),
@@ -176,7 +182,7 @@ def test_an_expression_that_is_none_is_refused(regex: Regex, said: str) -> None:
 
 @pytest.mark.parametrize(
     ("protocol", "first", "has_close"),
-    [("1.0", b"GET /x HTTP/1.0", False), ("1.0C", b"GET /x HTTP/1.0", True), ("1.1", b"GET /x HTTP/1.1", False),
+    [("1.0", b"GET /x HTTP/1.0", False), ("1.0C", b"GET /x HTTP/1.0", True), ("1.1", b"GET /x HTTP/1.1", True),
      ("1.1C", b"GET /x HTTP/1.1", True)],
 )  # fmt: skip
 def test_requests(protocol: str, first: bytes, has_close: bool) -> None:
@@ -217,7 +223,7 @@ def test_whatever_comes_is_answered(pieces: list[bytes], begin: bytes) -> None:
 
 class _Pages(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        body = gzip.compress(b"hello") if self.path == "/packed" else b"hello"
+        body = gzip.compress(b"hello", mtime=0) if self.path == "/packed" else b"hello"
         self.send_response(200 if self.headers["Host"] == "www.example.org" else 421)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -259,6 +265,14 @@ def test_each_url_is_a_stage(pages: int) -> None:
     urls = (Url(path="/", host="www.example.org"), Url(path="/", host="another.example"))
     check = HttpCheck(target=target(pages), urls=urls)
     assert [ask(check, stage).detail for stage in (0, 1)] == ["/: 200", "/: 421"]
+
+
+@pytest.mark.parametrize("path", ["/", "/packed"])
+def test_the_digest_is_that_of_genhash(pages: int, path: str) -> None:
+    words = ["genhash", "-s", "127.0.0.1", "-p", str(pages), "-u", path, "-V", "www.example.org"]
+    digest = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    url = Url(path=path, host="www.example.org", digest=digest)
+    assert ask(HttpCheck(target=target(pages), urls=(url,))) == Outcome(True, f"{path}: 200")
 
 
 def one_url(port: int, timeout_ns: int = 300 * MILLISECOND) -> HttpCheck:

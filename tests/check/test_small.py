@@ -5,12 +5,26 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from holdfast.base.command import Command
 from holdfast.base.time import MILLISECOND
 from holdfast.check.bfd import bfd_outcome
-from holdfast.check.config import BfdCheck, FileCheck, MiscCheck, PingCheck, TcpCheck, UdpCheck
+from holdfast.check.config import (
+    BfdCheck,
+    Check,
+    FileCheck,
+    GrpcCheck,
+    HttpCheck,
+    MiscCheck,
+    PingCheck,
+    Regex,
+    TcpCheck,
+    Tls,
+    UdpCheck,
+    Url,
+)  # fmt: skip
 from holdfast.check.conversation import NOTHING, Outcome
 from holdfast.check.file import file_outcome
 from holdfast.check.misc import misc_outcome
@@ -23,6 +37,7 @@ from holdfast.edge.scripts import RunResult, ScriptRunner
 from holdfast.kernel.check_sockets import PING_GROUPS, allow_pings
 from holdfast.kernel.sysctl import Sysctls
 from tests.check.asking import ask, converse, datagrams, target, tools, unused_port
+from tests.check.conftest import Papers
 
 WHO = target(53)
 
@@ -163,6 +178,27 @@ def test_kinds_that_ask_nobody() -> None:
         MiscCheck(command=Command(argv=("/bin/true",))), FileCheck(track_file="f", weight=1), BfdCheck(name="b"),
     ):  # fmt: skip
         assert prepare(check, tools()) is None
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        HttpCheck(target=WHO, urls=(Url(path="/", host="x"),), tls=Tls(server_name="a..b")),
+        HttpCheck(target=WHO, urls=(Url(path="/", host="x"),), tls=Tls(server_name="a" * 300)),
+        HttpCheck(target=WHO, urls=(Url(path="/", host="x", regex=Regex(expression="(")),)),
+        GrpcCheck(target=WHO, host="x", tls=Tls(server_name=".")),
+    ],
+)
+def test_what_cannot_be_asked_is_told_before_it_is(check: Check) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        prepare(check, tools())
+
+
+def test_certificates_that_are_not_there_are_told_before(papers: Papers) -> None:
+    secure = HttpCheck(target=WHO, urls=(Url(path="/", host="x"),), tls=Tls(ca="/nowhere.pem"))
+    with pytest.raises(ValueError, match=r"ca /nowhere.pem: no such file"):
+        prepare(secure, tools())
+    assert prepare(msgspec.structs.replace(secure, tls=Tls(ca=papers.ca)), tools()) is not None
 
 
 LIBRARIES = {"httptools", "h2", "dns", "ssl", "hashlib", "email", "http"}

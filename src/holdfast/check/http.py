@@ -47,7 +47,7 @@ class UrlRules(msgspec.Struct, frozen=True, kw_only=True):
 def url_rules(url: Url, protocol: HttpProtocol, expression: Expression | None = None) -> UrlRules:
     """`url` made ready for HTTP/1.0 or 1.1; `expression` is its compiled regex."""
     lines = [f"GET {url.path} HTTP/{protocol[:3]}", f"User-Agent: {USER_AGENT}"]
-    if protocol.endswith("C"):
+    if protocol != "1.0":  # 1.0C, and 1.1 always: one request a connection is all we make
         lines.append("Connection: close")
     lines += [f"Host: {url.host}", "", ""]
     return UrlRules(
@@ -60,13 +60,39 @@ def url_rules(url: Url, protocol: HttpProtocol, expression: Expression | None = 
     )
 
 
+class _RawSum:
+    """The MD5 of whatever follows the header, as it came: `genhash` doesn't take a chunked body apart."""
+
+    __slots__ = ("_head", "_sum")
+
+    def __init__(self) -> None:
+        self._sum = hashlib.md5(usedforsecurity=False)
+        self._head: bytearray | None = bytearray()
+
+    def add(self, octets: bytes) -> None:
+        if self._head is None:
+            self._sum.update(octets)
+            return
+        self._head += octets
+        for end in (b"\r\n\r\n", b"\n\n"):
+            place = self._head.find(end)
+            if place >= 0:
+                self._sum.update(self._head[place + len(end) :])
+                self._head = None
+                return
+
+    def hexdigest(self) -> str:
+        return self._sum.hexdigest()
+
+
 class Body:
     """As much of a body as the rules need, and the verdict on it."""
 
-    __slots__ = ("_kept", "_limit", "_rules", "_sum", "octets")
+    __slots__ = ("_kept", "_limit", "_raw", "_rules", "_sum", "octets")
 
-    def __init__(self, rules: UrlRules) -> None:
+    def __init__(self, rules: UrlRules, raw: _RawSum | None = None) -> None:
         self._rules = rules
+        self._raw = raw
         self._sum = hashlib.md5(usedforsecurity=False) if rules.digest else None
         self._kept = bytearray()
         self._limit = DIGEST_BYTES if rules.digest else KEPT_BYTES if rules.regex else PLAIN_BYTES
@@ -92,7 +118,7 @@ class Body:
             if not complete:
                 return Outcome(False, f"{rules.path}: {status}, but its body is longer than {DIGEST_BYTES >> 20} MiB")
             digest = self._sum.hexdigest()
-            if digest != rules.digest:
+            if rules.digest not in (digest, self._raw.hexdigest() if self._raw is not None else ""):
                 return Outcome(False, f"{rules.path}: {status}, but the MD5 of its {self.octets} octets is {digest}")
         if rules.regex is not None and rules.expression is not None:
             where = "" if complete else f" in its first {KEPT_BYTES >> 20} MiB"
@@ -116,7 +142,7 @@ def wrong_status(rules: UrlRules, status: int, location: bytes) -> Outcome:
 class HttpConversation:
     """One request and its answer."""
 
-    __slots__ = ("_body", "_header_octets", "_location", "_parser", "_rules", "_said", "_sized", "_status")
+    __slots__ = ("_body", "_header_octets", "_location", "_parser", "_raw", "_rules", "_said", "_sized", "_status")
 
     def __init__(self, rules: UrlRules) -> None:
         self._rules = rules
@@ -126,6 +152,7 @@ class HttpConversation:
         self._location = b""
         self._header_octets = 0
         self._body: Body | None = None
+        self._raw = _RawSum() if rules.digest else None
         self._parser: httptools.HttpResponseParser | None = None
 
     def begin(self) -> Said:
@@ -145,6 +172,8 @@ class HttpConversation:
             return NOTHING
         if self._body is None:
             self._header_octets += len(octets)
+        if self._raw is not None:
+            self._raw.add(octets)
         try:
             self._parser.feed_data(octets)
         except httptools.HttpParserUpgrade:
@@ -206,7 +235,7 @@ class HttpConversation:
             return  # a provisional answer: the real one follows
         if status not in self._rules.status:
             self._said = wrong_status(self._rules, status, self._location)
-        self._body = Body(self._rules)
+        self._body = Body(self._rules, self._raw)
 
     def on_body(self, octets: bytes) -> None:
         """Some of the body."""

@@ -8,8 +8,8 @@ it has then is kept while all is well, however long a run takes and however late
     up ── failure beyond `retry`, or the very first ──► down, tried every delay_loop
     down ── one round passed ──► up
 
-It begins up, or down with `alpha`. While it is up a round's stages follow each other at once; while it starts or
-recovers each waits a delay_loop (not with `fast_recovery`), beginning with the stage that failed.
+It begins up, or down with `alpha`. While it is up a round's stages follow each other at once; while it is down (alpha,
+or recovering) each waits a delay_loop, not with `fast_recovery`, beginning with the stage that failed.
 
 A check that could not be made (`Outcome.made` False: no descriptor left, say) decides nothing. If that goes on for
 three periods, or a run never ends, `overdue` says so: a check that isn't made is itself a fault.
@@ -96,7 +96,7 @@ def _passed(schedule: Schedule, state: CheckState, outcome: Outcome, now: Nanose
     passed = state.passed + 1
     stage = (state.stage + 1) % schedule.stages
     if passed < schedule.stages:
-        if schedule.fast_recovery or (state.settled and state.up):
+        if schedule.fast_recovery or state.up:
             run = state.run + 1
             after = _replace(state, failures=0, stage=stage, passed=passed, run=run, running=True)
             return after, (StartRun(run, stage),)

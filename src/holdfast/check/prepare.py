@@ -115,7 +115,17 @@ def _grpc(check: GrpcCheck, tools: Tools) -> Begin:
 
 
 def _wrapped(inner: Callable[[], Conversation], tls: Tls | None, tools: Tools, alpn: str) -> Begin:
-    """`inner` as it is, or inside TLS."""
+    """`inner` as it is, or inside TLS; begun once on trial, so that a name or path nobody can send is told now."""
+    begin = _inside(inner, tls, tools, alpn)
+    try:
+        inner().begin()
+        begin(Occasion(bytes(16), 0.0)).begin()
+    except Exception as error:
+        raise ValueError(f"it cannot be asked like this: {str(error) or type(error).__name__}") from None
+    return begin
+
+
+def _inside(inner: Callable[[], Conversation], tls: Tls | None, tools: Tools, alpn: str) -> Begin:
     if tls is None:
         return lambda occasion: inner()
     from holdfast.check.tls import TlsConversation
