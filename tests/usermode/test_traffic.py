@@ -1,0 +1,7 @@
+"""Real connections through a director in a kernel that can be one."""
+
+from tests.usermode.boot import run_tests_inside
+
+
+def test_connections_are_spread_as_the_schedulers_say() -> None:
+    run_tests_inside("test_traffic.py")
