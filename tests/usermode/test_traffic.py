@@ -5,3 +5,7 @@ from tests.usermode.boot import run_tests_inside
 
 def test_connections_are_spread_as_the_schedulers_say() -> None:
     run_tests_inside("test_traffic.py")
+
+
+def test_established_connections_survive_the_change_of_director() -> None:
+    run_tests_inside("test_connection_sync.py")

@@ -33,6 +33,9 @@ from holdfast.base.ipvs import (
 from holdfast.kernel.errors import KernelRefused
 from holdfast.kernel.netlink import NLM_F_ACK, NLM_F_DUMP, NOTHING, RequestSocket, attribute, attributes, message
 
+FAMILY = b"IPVS\0"
+"""Its name among the families of generic netlink."""
+
 _NETLINK_GENERIC = 16
 _CTRL, _CTRL_GETFAMILY, _CTRL_FAMILY_ID, _CTRL_FAMILY_NAME = 16, 3, 1, 2
 _GENL_HEADER = struct.Struct("=BBxx")  # command, version
@@ -248,7 +251,7 @@ class IpvsSocket(RequestSocket):
             raise KernelRefused("balance connections with IPVS", "", refused.errno, cure) from None
 
     def _look_up(self) -> int:
-        body = _GENL_HEADER.pack(_CTRL_GETFAMILY, 1) + attribute(_CTRL_FAMILY_NAME, b"IPVS\0")
+        body = _GENL_HEADER.pack(_CTRL_GETFAMILY, 1) + attribute(_CTRL_FAMILY_NAME, FAMILY)
         for answer in self.answers(message(_CTRL, NLM_F_ACK, body), "find IPVS"):
             for kind, value in attributes(answer, 20, _length(answer)):
                 if kind == _CTRL_FAMILY_ID:
