@@ -61,6 +61,10 @@ def going_away(connection: h2.connection.H2Connection, stream: int) -> None:
     connection.close_connection(2, last_stream_id=0)
 
 
+def going_in_peace(connection: h2.connection.H2Connection, stream: int) -> None:
+    connection.close_connection(0, last_stream_id=0)
+
+
 def silent(connection: h2.connection.H2Connection, stream: int) -> None:
     connection.send_headers(stream, [(":status", "200")])
 
@@ -71,6 +75,7 @@ def silent(connection: h2.connection.H2Connection, stream: int) -> None:
         (answering, Outcome(True, "/: 200")),
         (resetting, Outcome(False, "/: the server reset the stream: REFUSED_STREAM")),
         (going_away, Outcome(False, "/: the server gave up: INTERNAL_ERROR")),
+        (going_in_peace, Outcome(False, "/: the server gave up: NO_ERROR")),
         (silent, Outcome(False, "/: the answer is not whole within 300 ms")),
     ],
 )

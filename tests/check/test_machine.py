@@ -105,6 +105,10 @@ FAST = msgspec.structs.replace(URLS, fast_recovery=True)
                               (26, 1, ""), (26, 2, ""), (26, 0, "U")]),
         (URLS, "+++++---+-", [(0, 0, ""), (0, 1, ""), (0, 2, "u"), (10, 0, ""), (10, 1, ""), (10, 2, ""), (13, 2, ""),
                               (16, 2, "D"), (26, 2, ""), (36, 0, "")]),
+        # a failure that is forgiven begins the round anew: the one that failed, then all others
+        (URLS, "++++-++++", [(0, 0, ""), (0, 1, ""), (0, 2, "u"), (10, 0, ""), (10, 1, ""), (13, 1, ""), (13, 2, ""),
+                             (13, 0, ""), (23, 0, "")]),
+        (URLS, "+-+++", [(0, 0, ""), (0, 1, "d"), (10, 1, ""), (20, 2, ""), (30, 0, "U")]),
     ],
 )  # fmt: skip
 def test_several_urls(schedule: Schedule, results: str, rows: list[tuple[int, int, str]]) -> None:

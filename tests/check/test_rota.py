@@ -27,6 +27,10 @@ def test_the_last_booking_holds() -> None:
     rota.book("a", 10 * MS)
     rota.book("a", 10 * MS)
     assert list(rota.take(40 * MS)) == ["a"]
+    rota.book("c", 50 * MS)
+    rota.book("c", 70 * MS)
+    assert list(rota.take(60 * MS)) == []
+    assert list(rota.take(70 * MS)) == ["c"]
 
 
 def test_what_is_exactly_on_the_beat_waits_for_no_other() -> None:

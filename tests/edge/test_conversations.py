@@ -75,15 +75,15 @@ def test_nobody_accepts_in_time() -> None:
 
 def test_what_is_said_and_heard_arrives_whole_however_large() -> None:
     def echo(peer: socket.socket) -> None:
-        left = 3_000_000
+        left = 9_000_000
         while left:
             octets = peer.recv(65536)
             left -= len(octets)
             peer.sendall(octets)
 
     with listening(echo) as port:
-        listener = Listener(bytes(3_000_000))
-        assert converse("tcp", target(port), listener) == Outcome(True, "3000000 and the end")
+        listener = Listener(bytes(9_000_000))
+        assert converse("tcp", target(port), listener) == Outcome(True, "9000000 and the end")
 
 
 def test_octets_and_the_end_in_one_are_both_heard() -> None:
@@ -141,6 +141,13 @@ def test_source_address_and_port_are_kept() -> None:
         assert outcome.detail.startswith("127.0.0.9:")
         for _ in range(2):  # and again: the first one's port doesn't linger
             assert converse("tcp", target(port, bind_port=free), Told()).detail == f"127.0.0.1:{free}"
+
+    def patient(peer: socket.socket) -> None:
+        peer.recv(1)
+
+    with listening(patient) as port:
+        for _ in range(2):  # and where we close first
+            assert converse("tcp", target(port, bind_port=free), TCP).ok
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
@@ -225,4 +232,18 @@ def test_who_hears_of_an_end_may_start_and_cancel_others() -> None:
     conversations.on_due(due + 50 * MILLISECOND)
     assert told == ["first", "third"]
     assert conversations.due_at() is None
+    conversations.close()
+
+
+def test_the_nearest_deadline_comes_first() -> None:
+    conversations = Conversations()
+    told: list[str] = []
+    nobody, now = unused_port(socket.SOCK_DGRAM), monotonic_ns()
+    for name, span_ns in (("slow", 5000 * MILLISECOND), ("quick", 50 * MILLISECOND), ("middle", 900 * MILLISECOND)):
+        whom = target(nobody, timeout_ns=span_ns)
+        conversations.start("udp", whom, Listener(), lambda outcome, at, name=name: told.append(name), now)  # type: ignore[misc]
+    for span_ns, ended in ((50, ["quick"]), (900, ["quick", "middle"]), (5000, ["quick", "middle", "slow"])):
+        assert conversations.due_at() == now + span_ns * MILLISECOND
+        conversations.on_due(now + span_ns * MILLISECOND)
+        assert told == ended
     conversations.close()
