@@ -7,7 +7,7 @@ import dns.message
 import dns.rcode
 import dns.rrset
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.base.time import MILLISECOND
@@ -87,12 +87,14 @@ def test_forged_answers_are_left_aside_and_the_right_one_awaited() -> None:
     assert conversation.expired("5 s").detail == "no answer (SOA of example.org) within 5 s (4 with another id or question)"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100), st.booleans())
 def test_whatever_comes_is_answered_or_left_aside(octets: bytes, with_header: bool) -> None:
     said = hear(header(0x8000, 0, 3) + octets if with_header else octets)
     assert isinstance(said, (Outcome, bytes))
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(GOOD) - 1), st.integers(0, 255))
 def test_an_answer_with_one_octet_changed(place: int, octet: int) -> None:
     said = hear(GOOD[:place] + bytes((octet,)) + GOOD[place + 1 :])

@@ -6,7 +6,7 @@ from concurrent import futures
 import grpc
 import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.base.time import SECOND
@@ -93,6 +93,7 @@ def test_replies_that_cannot_be_read(octets: bytes) -> None:
         health_status(octets)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40))
 def test_any_reply_is_read_or_refused(octets: bytes) -> None:
     try:
@@ -101,6 +102,7 @@ def test_any_reply_is_read_or_refused(octets: bytes) -> None:
         pass  # refused
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=60), max_size=5))
 def test_whatever_comes_is_answered(pieces: list[bytes]) -> None:
     said = feed(GrpcConversation(NAME, "shop", "http", 5000), bytes(3) + b"\x04\0" + bytes(4), *pieces)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.base.time import MILLISECOND
@@ -215,6 +215,7 @@ def test_what_was_missing_when_the_time_was_up(received: bytes, said: str) -> No
     assert conversation.expired("5 s") == Outcome(False, said)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=40), max_size=8), st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 200\r\n\r\n"]))
 def test_whatever_comes_is_answered(pieces: list[bytes], begin: bytes) -> None:
     said = feed(HttpConversation(DIGEST), begin, *[piece for piece in pieces if piece])

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from aiosmtpd.controller import Controller
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.base.time import MILLISECOND
@@ -57,6 +57,7 @@ def test_replies(pieces: tuple[bytes, ...], ok: bool, detail: str, sent: list[by
     assert (said.ok, said.detail, went) == (ok, detail, sent)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=40), max_size=8))
 def test_whatever_comes_is_answered(pieces: list[bytes]) -> None:
     assert isinstance(talk(b"220 ok\r\n", *pieces)[0], Outcome)

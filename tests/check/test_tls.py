@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.base.time import MILLISECOND
@@ -179,6 +179,7 @@ def conversation() -> TlsConversation:
     return TlsConversation(inner, TlsContexts().context(SSL_GET), SSL_GET, time.time())
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=60), max_size=5), st.sampled_from([b"", b"\x16\x03\x03\x00\x40\x02\x00\x00\x3c"]))
 def test_whatever_comes_is_answered(pieces: list[bytes], begin: bytes) -> None:
     said = feed(conversation(), *([begin] if begin else []), *pieces)
@@ -202,6 +203,7 @@ def test_a_cut_certificate_is_none(papers: Papers, count: int) -> None:
         not_after(der(papers.server)[:count])
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_octets_that_are_no_certificate(octets: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
