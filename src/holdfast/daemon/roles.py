@@ -1,10 +1,16 @@
-"""What runs in which process. The vrrp worker: elections, trackers and addresses, and nothing that takes time."""
+"""What runs in which process.
+
+The vrrp worker: elections, trackers and addresses, and nothing that takes time. The lvs worker: health checks and the
+table of virtual servers.
+"""
 
 import gc
 import mmap
 import os
 import signal
 import socket
+from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
@@ -18,6 +24,9 @@ from holdfast.engine.messages import LogLine
 from holdfast.kernel import process
 from holdfast.kernel.errors import KernelRefused
 from holdfast.vrrp.messages import Level
+
+SERVICES_FILE = "services"
+"""In RUN_DIR: which virtual servers of the kernel are ours, for the next run."""
 
 EXIT_FATAL = 1
 EXIT_CONFIG = 2
@@ -84,9 +93,55 @@ def run_vrrp_worker(octets: bytes, options: Options, end: socket.socket, pulse: 
     return 0
 
 
-def _signals(loop: Loop) -> list[VrrpWorker]:
+def run_lvs_worker(octets: bytes, options: Options, end: socket.socket, parent: int) -> int:
+    """The lvs worker's whole life, in the process just forked; its exit status."""
+    from holdfast.edge.lvs_worker import LvsWorker
+    from holdfast.edge.services import Memory
+    from holdfast.engine.balancer import BalancerPlan
+    from holdfast.kernel.ipvs import IpvsSocket
+
+    plan = msgspec.msgpack.decode(octets, type=BalancerPlan)
+    process.set_name("keepalived_healthcheckers" if options.compatible else "holdfast_lvs")
+    loop = Loop()
+    wakeup = _signals(loop)
+    workers: list[LvsWorker] = []
+
+    def on_message(message: object, fd: int | None) -> None:
+        for worker in workers:
+            worker.on_message(message, fd)
+
+    def on_closed() -> None:
+        for worker in workers:
+            worker.leave_services = True  # nobody decides any more: what serves goes on serving
+            worker.leave("the supervisor is gone")
+
+    channel = Channel(end, ToWorker, loop, on_message, on_closed)
+    if not process.die_with_parent(parent):
+        return EXIT_FATAL
+    try:
+        memory = Memory(os.path.join(options.run_dir, SERVICES_FILE))
+        worker = LvsWorker(plan, loop, channel, IpvsSocket(), memory)
+        workers.append(worker)
+        wakeup.append(worker)
+        worker.start()
+    except KernelRefused as refused:
+        channel.send(LogLine(Level.ERROR, str(refused)))
+        return EXIT_PERMISSION
+    worker.run()
+    channel.close()
+    return 0
+
+
+class Leaves(Protocol):
+    """A worker that can be asked to leave."""
+
+    def leave(self, why: str) -> None:
+        """End cleanly."""
+
+
+def _signals(loop: Loop) -> list[Leaves]:
     """SIGTERM and SIGINT make the worker leave; the others are the supervisor's affair."""
-    workers: list[VrrpWorker] = []
+    workers: list[Leaves] = []
     reader, writer = socket.socketpair()
     reader.setblocking(False)
     writer.setblocking(False)
@@ -101,7 +156,7 @@ def _signals(loop: Loop) -> list[VrrpWorker]:
     def told(kept: socket.socket = writer) -> None:
         reader.recv(64)
         for worker in workers:
-            worker.leave("a signal to the vrrp worker")
+            worker.leave("a signal to the worker")
 
     loop.watch(reader.fileno(), told)
     return workers
@@ -109,6 +164,15 @@ def _signals(loop: Loop) -> list[VrrpWorker]:
 
 def fork_vrrp_worker(octets: bytes, options: Options, pulse: mmap.mmap) -> tuple[int, socket.socket]:
     """Fork the vrrp worker: its pid and the supervisor's end of the channel."""
+    return _fork("vrrp", lambda end, parent: run_vrrp_worker(octets, options, end, pulse, parent))
+
+
+def fork_lvs_worker(octets: bytes, options: Options) -> tuple[int, socket.socket]:
+    """Fork the lvs worker: the same."""
+    return _fork("lvs", lambda end, parent: run_lvs_worker(octets, options, end, parent))
+
+
+def _fork(role: str, run: Callable[[socket.socket, int], int]) -> tuple[int, socket.socket]:
     mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     parent = os.getpid()
     gc.freeze()  # what is shared with the child stays shared: the collector does not write to it
@@ -121,7 +185,7 @@ def fork_vrrp_worker(octets: bytes, options: Options, pulse: mmap.mmap) -> tuple
         signal.set_wakeup_fd(-1)
         os.closerange(3, its.fileno())  # what the supervisor holds (its clients, its log) is not the worker's
         os.closerange(its.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
-        status = run_vrrp_worker(octets, options, its, pulse, parent)
+        status = run(its, parent)
     except SystemExit:
         pass
     except BaseException:
@@ -130,7 +194,7 @@ def fork_vrrp_worker(octets: bytes, options: Options, pulse: mmap.mmap) -> tuple
         text = traceback.format_exc()
         try:
             its.setblocking(True)
-            its.send(msgspec.msgpack.encode([LogLine(Level.ERROR, f"The vrrp worker failed: {text}")]))
+            its.send(msgspec.msgpack.encode([LogLine(Level.ERROR, f"The {role} worker failed: {text}")]))
         except OSError:
             os.write(2, text.encode())
         status = 70

@@ -218,7 +218,7 @@ class LvsWorker:
             self._reload(message.size, fd, now)
         elif isinstance(message, Stop):
             self.leave_services = message.keep_addresses
-            self.leave()
+            self.leave("the daemon stops")
 
     def _program_ended(self, ended: ScriptFinished, now: Nanoseconds) -> None:
         number = self._programs.pop(int(ended.name.removeprefix(SCRIPT_NAME)), None)
@@ -268,7 +268,7 @@ class LvsWorker:
         self.act([one for one in done.effects if not isinstance(one, PoolsChanged)], now)
         self.channel.put(Ready(len(plan.lvs.services)))
 
-    def leave(self) -> None:
+    def leave(self, why: str) -> None:
         """Tell what is to be told, take our services out of the kernel, and end."""
         if self.finished:
             return

@@ -1,0 +1,143 @@
+"""The supervisor's side of the lvs worker: starts it, starts it again, hands it plans, asks it.
+
+A worker that dies leaves its services in the kernel, and with them every connection; the next one finds them again.
+"""
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from holdfast.base.time import SECOND, Nanoseconds, span_text
+from holdfast.daemon.roles import EXIT_CONFIG, EXIT_FATAL, EXIT_PERMISSION, fork_lvs_worker
+from holdfast.edge.channel import Ask, Channel, Ready, Reload, Reply, Stop, ToSupervisor
+from holdfast.edge.clock import monotonic_ns
+from holdfast.engine.messages import Leaving, RunScript, ScriptFinished
+from holdfast.vrrp.messages import Level
+
+if TYPE_CHECKING:
+    from holdfast.daemon.supervise import Supervisor
+
+FINAL = {EXIT_FATAL, EXIT_CONFIG, EXIT_PERMISSION}
+STEADY: Nanoseconds = 60 * SECOND
+LONGEST_WAIT_S = 60
+NO_SERVERS = b"[]"
+
+
+class Balancing:
+    """The lvs worker as the supervisor keeps it; `plan` empty: nothing is balanced."""
+
+    def __init__(self, supervisor: "Supervisor") -> None:
+        self._here = supervisor
+        self.plan = b""
+        self.pid = 0
+        self._pidfd = -1
+        self._channel: Channel | None = None
+        self._started_at: Nanoseconds = 0
+        self._ready = False
+        self._wait_s = 0
+        self._asks: dict[int, tuple[list[bytes], Callable[[bytes | None], None]]] = {}
+        self._number = 0
+        self._stopping = False
+
+    @property
+    def running(self) -> bool:
+        """Whether a worker lives."""
+        return self._channel is not None
+
+    def take_plan(self, octets: bytes) -> None:
+        """Balance by this plan from now on; empty: no more."""
+        self.plan = octets
+        if not octets:
+            self.stop(leave=False)
+        elif self._channel is None:
+            self.start(monotonic_ns())
+        else:
+            self._stopping = False
+            fd = os.memfd_create("plan", os.MFD_CLOEXEC)
+            os.write(fd, octets)
+            self._channel.send(Reload(len(octets)), fd)
+
+    def start(self, now: Nanoseconds) -> None:
+        """Fork the worker with the plan as it is now."""
+        here = self._here
+        if not self.plan or self._channel is not None or here.stopping_at is not None:
+            return
+        here.log.flush()
+        try:
+            self.pid, end = fork_lvs_worker(self.plan, here.options)
+        except OSError as refused:
+            cure = "free memory, processes (TasksMax=) or descriptors (LimitNOFILE=); trying again in 1 s"
+            here.log.say(Level.ERROR, f"No lvs worker can be started: {refused.strerror}; {cure}")
+            here.after(SECOND, self.start)
+            return
+        self._pidfd = os.pidfd_open(self.pid)
+        self._channel = Channel(end, ToSupervisor, here.loop, self._from_worker, lambda: None)
+        self._started_at, self._ready, self._stopping = now, False, False
+        here.loop.watch(self._pidfd, self._ended)
+        here.log.say(Level.INFO, f"Starting Healthchecker child process, pid={self.pid}")
+
+    def stop(self, *, leave: bool) -> None:
+        """Ask the worker to leave; `leave`: its services stay in the kernel (`-I`)."""
+        if self._channel is not None and not self._stopping:
+            self._stopping = True
+            self._channel.send(Stop(leave))
+
+    def ask(self, answer: Callable[[bytes | None], None]) -> None:
+        """The worker's virtual servers as JSON; None when there is no worker."""
+        self.ask_with(Ask, answer)
+
+    def ask_with(self, message: Callable[[int], Any], answer: Callable[[bytes | None], None]) -> None:
+        """Send the worker a message that it answers under the number given."""
+        if self._channel is None or not self._ready:
+            answer(None)
+            return
+        self._number += 1
+        self._asks[self._number] = ([], answer)
+        self._channel.send(message(self._number))
+
+    def _from_worker(self, message: Any, fd: int | None) -> None:
+        now = monotonic_ns()
+        if isinstance(message, RunScript):
+            self._here.listeners.run_script(message, self._script_finished, now)
+        elif isinstance(message, Reply):
+            pieces, answer = self._asks[message.ask]
+            pieces.append(message.piece)
+            if message.last:
+                del self._asks[message.ask]
+                answer(b"".join(pieces))
+        elif isinstance(message, Ready):
+            self._ready = True
+        elif not isinstance(message, Leaving):
+            self._here.listeners.take(message, now)
+
+    def _script_finished(self, finished: ScriptFinished) -> None:
+        if self._channel is not None:
+            self._channel.send(finished)
+
+    def _ended(self) -> None:
+        here, channel = self._here, self._channel
+        assert channel is not None
+        here.loop.unwatch(self._pidfd)
+        os.close(self._pidfd)
+        _, status = os.waitpid(self.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        channel.drain()
+        channel.close()
+        self._channel = None
+        for _, answer in self._asks.values():
+            answer(None)
+        self._asks.clear()
+        if self._stopping or here.stopping_at is not None:
+            return
+        how = f"exited with status {code}" if code >= 0 else f"was ended by signal {-code}"
+        here.log.say(Level.ERROR, f"The lvs worker (pid {self.pid}) {how}; its services stay in the kernel")
+        if code in FINAL:
+            here.log.say(Level.ERROR, "Nothing is balanced until the next reload: starting it again would not help")
+            return
+        now = monotonic_ns()
+        lived = now - self._started_at
+        if lived >= STEADY:
+            self._wait_s = 0
+        wait_s, self._wait_s = self._wait_s, min(max(self._wait_s * 2, 1), LONGEST_WAIT_S)
+        here.log.say(Level.WARNING, f"Starting it again in {wait_s} s (it lived {span_text(lived)})")
+        here.after(wait_s * SECOND, self.start)
