@@ -93,7 +93,7 @@ def test_a_log_file_without_a_name_lies_in_the_temporary_directory(monkeypatch: 
     assert options("-g").log_file == "/var/tmp/keepalived.log"
 
 
-@pytest.mark.parametrize("words", ["-x", "-A /x", "--all", "-I", "-Mcore", "--no-mem-check"])
+@pytest.mark.parametrize("words", ["-x", "-A /x", "--all", "-Mcore", "--no-mem-check"])
 def test_what_has_no_effect_says_so_in_one_line(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     options(*words.split())
     said = capsys.readouterr().err

@@ -15,7 +15,7 @@ from tests.config.golden import PlainDisk
 def plan_of(folder: Path, configuration: str) -> LvsPlan:
     path = folder / "keepalived.conf"
     path.write_text(configuration)
-    return read_file(str(path), Environment(config_id="here"), PlainDisk()).built.lvs
+    return read_file(str(path), Environment(config_id="here"), PlainDisk()).built.balancer.lvs
 
 
 def one(folder: Path, inside: str, where: str = "10.0.0.1 80", before: str = "") -> VirtualServerConfig:

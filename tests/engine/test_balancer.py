@@ -9,7 +9,8 @@ from holdfast.base.time import SECOND
 from holdfast.check.config import Check, MiscCheck, Pace, Target, TcpCheck
 from holdfast.check.conversation import Outcome
 from holdfast.check.misc import misc_outcome
-from holdfast.engine.balancer import NO_WEIGHT, Balancer, BalancerPlan, BeginCheck, CheckTold, PoolsChanged, ServiceTold
+from holdfast.config.balancer_plan import BalancerPlan
+from holdfast.engine.balancer import NO_WEIGHT, Balancer, BeginCheck, CheckTold, PoolsChanged, ServiceTold
 from holdfast.lvs.config import LvsPlan, RealServerConfig, VirtualServerConfig
 from holdfast.lvs.messages import QuorumGained, QuorumLost, ServerDown, ServerUp
 

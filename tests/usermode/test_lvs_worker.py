@@ -5,3 +5,7 @@ from tests.usermode.boot import run_tests_inside
 
 def test_the_worker_keeps_the_table_by_its_checks() -> None:
     run_tests_inside("test_lvs_worker.py")
+
+
+def test_the_daemon_balances_from_a_plain_configuration() -> None:
+    run_tests_inside("test_balancing_daemon.py")

@@ -3,7 +3,10 @@
 import msgspec
 
 from holdfast.base.problem import Grade
+from holdfast.check.config import kind_of
 from holdfast.config import values
+from holdfast.config.balancer_plan import BalancerPlan
+from holdfast.config.build_checks import CheckTable
 from holdfast.config.build_global import global_settings, read_defaults, read_settings, set_up_scripts
 from holdfast.config.build_group import GroupDraft, build_group, draft_group
 from holdfast.config.build_instance import Draft, InstanceBuilder
@@ -11,10 +14,9 @@ from holdfast.config.build_lvs import build_lvs
 from holdfast.config.build_tracking import Trackers, limited, merged
 from holdfast.config.context import Context, entries
 from holdfast.config.findings import Condition, Trouble
-from holdfast.config.others import CheckKinds, Others, read_others, virtual_servers
+from holdfast.config.others import Others, read_others, virtual_servers
 from holdfast.config.plan import VrrpPlan
 from holdfast.config.tree import Node
-from holdfast.lvs.config import LvsPlan
 from holdfast.vrrp.config import GroupConfig, InstanceConfig, TrackedUse
 
 Use = tuple[TrackedUse, Node]
@@ -24,7 +26,7 @@ class Built(msgspec.Struct, frozen=True, kw_only=True):
     """What a configuration comes to; problems went to the context's findings."""
 
     plan: VrrpPlan
-    lvs: LvsPlan
+    balancer: BalancerPlan
     others: Others
 
 
@@ -61,9 +63,10 @@ def build(context: Context, nodes: list[Node]) -> Built:
     group_configs, finished = _join(context, instances, drafts, groups)
     if instances:
         trackers.unused()
-    kinds = CheckKinds(context)
-    lvs = build_lvs(context, nodes, settings_lines, kinds.read)
-    others = read_others(context, nodes, virtual_servers(lvs, kinds.kinds))
+    table = CheckTable(context, settings_lines, next((node for node in nodes if node.name == "SSL"), None))
+    lvs = build_lvs(context, nodes, settings_lines, table.read)
+    checks = table.checks
+    others = read_others(context, nodes, virtual_servers(lvs, [kind_of(check) for check in checks]))
     plan = VrrpPlan(
         settings=settings,
         instances=tuple(finished),
@@ -72,7 +75,7 @@ def build(context: Context, nodes: list[Node]) -> Built:
         garp_groups=tuple(group for group in garp_groups if group),
     )
     _told_security(context)
-    return Built(plan=plan, lvs=lvs, others=others)
+    return Built(plan=plan, balancer=BalancerPlan(lvs=lvs, checks=checks), others=others)
 
 
 def _second(context: Context, node: Node, seen: dict[str, Draft] | dict[str, GroupDraft]) -> bool:

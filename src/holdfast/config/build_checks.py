@@ -105,8 +105,8 @@ class CheckTable:
         made = _MAKERS[kind](self, node, found)
         return None if made is None else msgspec.structs.replace(made, pace=pace)
 
-    def _tell(self, node: Node, what: str, cure: str) -> None:
-        self.context.tell(node, Trouble(what, cure, "the check is left out"), domain="lvs")
+    def _tell(self, node: Node, what: str, cure: str, phrase: str = "") -> None:
+        self.context.tell(node, Trouble(what, cure, "the check is left out", phrase=phrase), domain="lvs")
 
     # ---- kinds ------------------------------------------------------------------------------------------------------
 
@@ -221,11 +221,13 @@ class CheckTable:
         settings = levels.settings
         line = settings.get("misc_path")
         if line is None:
-            self._tell(node, "MISC_CHECK names no program", "add misc_path /path")
+            phrase = "No script path has been specified for MISC_CHECKER - skipping"
+            self._tell(node, "MISC_CHECK names no program", "add misc_path /path", phrase)
             return None
         pace = settle_pace("MISC_CHECK", levels.service, levels.server, levels.own)
         limit_ns = get(settings, "misc_timeout", 0) or pace.delay_loop_ns
-        command = self.context.script(line, user=get(settings, "user", ()), timeout_ns=limit_ns, domain="lvs")
+        user = get(settings, "user", ())
+        command = self.context.script(line, user=user, timeout_ns=limit_ns, domain="lvs", tracked=True)
         return None if command is None else MiscCheck(command=command, dynamic="misc_dynamic" in settings)
 
     def _file(self, node: Node, levels: _Levels) -> Check | None:

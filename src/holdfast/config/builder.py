@@ -9,12 +9,15 @@ from holdfast.config.plan import VrrpPlan
 
 
 class BuildResult(msgspec.Struct, frozen=True, kw_only=True):
-    """`plan_bytes` is the plan as MessagePack, None when the file is refused.
+    """`plan_bytes` is the plan as MessagePack, None when the file is refused; `balancer_bytes` the load balancer's.
+
+    The latter is empty when there is no virtual server.
 
     `exit_class` is ok, runs (with errors; the rest is in the plan), refused, or absent (no such file).
     """
 
     plan_bytes: bytes | None
+    balancer_bytes: bytes = b""
     problems: tuple[Problem, ...]
     exit_class: str
 
@@ -30,7 +33,13 @@ def build_plan(
         exit_class = "refused" if reading.found else "absent"
         return BuildResult(plan_bytes=None, problems=outcome.problems, exit_class=exit_class)
     plan_bytes = msgspec.msgpack.encode(outcome.plan)
-    return BuildResult(plan_bytes=plan_bytes, problems=outcome.problems, exit_class=outcome.verdict)
+    balancer = reading.built.balancer
+    return BuildResult(
+        plan_bytes=plan_bytes,
+        balancer_bytes=msgspec.msgpack.encode(balancer) if balancer.lvs.services else b"",
+        problems=outcome.problems,
+        exit_class=outcome.verdict,
+    )
 
 
 def decode_plan(plan_bytes: bytes) -> VrrpPlan:

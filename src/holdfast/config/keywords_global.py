@@ -59,11 +59,11 @@ ROOT = block(
     k("vrrp_sync_group", "", "instances that change state together", WORD, opens="vrrp_sync_group", checked="named"),
     k("garp_group", "", "interfaces that share one pace of announcements", opens="garp_group"),
     k("vrrp_instance", "", "one virtual router", WORD, opens="vrrp_instance", checked="named"),
-    later("virtual_server_group", "", "addresses and marks that share one pool", WORD,
+    k("virtual_server_group", "", "addresses and marks that share one pool", WORD,
           opens="virtual_server_group", checked="named"),
-    later("virtual_server", "", "a balanced service: IP [PORT], fwmark N or group NAME", WORD, WORD_OPT,
+    k("virtual_server", "", "a balanced service: IP [PORT], fwmark N or group NAME", WORD, WORD_OPT,
           opens="virtual_server", checked="virtual_server"),
-    later("SSL", "", "TLS material for SSL_GET", opens="SSL"),
+    k("SSL", "", "TLS material for SSL_GET", opens="SSL"),
 )
 
 
@@ -214,13 +214,13 @@ GLOBAL = block(
     # LVS defaults
     later("lvs_sync_daemon", "none; first kept", "the kernel's connection synchronisation", WORDS,
           checked="sync_daemon"),
-    later("lvs_timeouts", "unchanged", "tcp N tcpfin N udp N", WORDS, checked="lvs_timeouts"),
-    later("lvs_flush", "off", "empty the IPVS table at start"),
-    later("lvs_flush_on_stop", "off", "empty the IPVS table at the end", choice("VS", optional=True)),
-    later("lvs_flush_onstop", "off", "empty the IPVS table at the end", choice("VS", optional=True),
+    k("lvs_timeouts", "unchanged", "tcp N tcpfin N udp N", WORDS, checked="lvs_timeouts"),
+    k("lvs_flush", "off", "empty the IPVS table at start"),
+    k("lvs_flush_on_stop", "off", "empty the IPVS table at the end", choice("VS", optional=True)),
+    k("lvs_flush_onstop", "off", "empty the IPVS table at the end", choice("VS", optional=True),
           deprecated="lvs_flush_on_stop"),
-    later("rs_init_notifies", "off", "notify about real servers that start alive", BOOL_OPT),
-    later("checker_log_all_failures", "off", "log every failed check", BOOL_OPT),
+    k("rs_init_notifies", "off", "notify about real servers that start alive", BOOL_OPT),
+    k("checker_log_all_failures", "off", "log every failed check", BOOL_OPT),
     later("snmp_vs_stats_update_interval", "5 s", "age of the statistics SNMP shows", seconds(0.001, 30)),
     later("snmp_rs_stats_update_interval", "5 s", "the same of real servers", seconds(0.001, 30)),
     # SNMP and D-Bus

@@ -5,7 +5,6 @@ from typing import Any
 import msgspec
 
 from holdfast.base import address
-from holdfast.base.address import Address
 from holdfast.base.ipvs import PROTOCOL_NAMES, endpoint_text
 from holdfast.config import values
 from holdfast.config.context import Context, entries, get, last_values
@@ -111,45 +110,6 @@ def _session(context: Context, node: Node) -> BfdSession | None:
         _lvs(context, node, f"bfd_instance {node.value} has no neighbor_ip", "write one", "it is left aside")
         return None
     return BfdSession(node.value, address.text(neighbor))
-
-
-class CheckKinds:
-    """Gives each check a number, and keeps what kind it is."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self.kinds: list[str] = []
-
-    def read(self, service: Node, server: Node, _address: Address, _port: int) -> list[tuple[int, bool]]:
-        """The checks of a real_server block: each one's number, and whether it is alpha."""
-        found = []
-        inherited = _alpha(server, _alpha(service, False))
-        for line in server.children or []:
-            if line.name in CHECKERS and line.children is not None and self._usable(line, line.children):
-                found.append((len(self.kinds), line.name != "FILE_CHECK" and _alpha(line, inherited)))
-                self.kinds.append(line.name)
-        return found
-
-    def _usable(self, line: Node, inside: list[Node]) -> bool:
-        name, context = line.name, self._context
-        if name == "MISC_CHECK" and not any(inner.name == "misc_path" for inner in inside):
-            _lvs(context, line, "MISC_CHECK has no misc_path", "name the program", "it is left aside",
-                 "No script path has been specified for MISC_CHECKER - skipping")  # fmt: skip
-            return False
-        if name in ("HTTP_GET", "SSL_GET") and not any(inner.name == "url" for inner in inside):
-            _lvs(context, line, f"{name} has no url", "add url { path / }", "it is left aside")
-            return False
-        if name == "MISC_CHECK":
-            own = last_values(inside)
-            if "misc_path" in own:
-                context.script(own["misc_path"], user=get(own, "user", ()), domain="lvs", tracked=True)
-        return True
-
-
-def _alpha(block: Node, inherited: bool) -> bool:
-    """What the last `alpha` line of a block says."""
-    said = [line.value for line in block.children or [] if line.name == "alpha" and line.value is not values.INVALID]
-    return bool(said[-1]) if said else inherited
 
 
 def virtual_servers(plan: LvsPlan, kinds: list[str]) -> tuple[VirtualServer, ...]:

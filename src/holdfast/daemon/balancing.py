@@ -79,7 +79,7 @@ class Balancing:
     def stop(self, *, leave: bool) -> None:
         """Ask the worker to leave; `leave`: its services stay in the kernel (`-I`)."""
         if self._channel is not None and not self._stopping:
-            self._stopping = True
+            self._stopping = True  # what its plan holds is taken out of the kernel
             self._channel.send(Stop(leave))
 
     def ask(self, answer: Callable[[bytes | None], None]) -> None:

@@ -32,6 +32,7 @@ class Built(msgspec.Struct, frozen=True, kw_only=True):
     """What a builder handed over. `plan` is empty when the configuration cannot run: `exit_status` says how to end."""
 
     plan: bytes = b""
+    balancer: bytes = b""  # the load balancer's plan; empty without virtual servers
     problems: list[Problem] = []
     exit_status: int = 0
     failure: str = ""  # the builder itself failed: a mistake of ours
@@ -140,7 +141,9 @@ def _build(options: Options) -> Built:
             time.sleep(UNSETTLED_S)
         status = EXIT_STATUSES.get(result.exit_class, 0)
         plan = result.plan_bytes or b""
-        return Built(plan=plan, problems=list(result.problems), exit_status=status, empty=after[1] == 0)
+        problems = list(result.problems)
+        balancer = result.balancer_bytes
+        return Built(plan=plan, balancer=balancer, problems=problems, exit_status=status, empty=after[1] == 0)
     except Exception as failed:
         import traceback
 

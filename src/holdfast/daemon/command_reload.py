@@ -25,14 +25,17 @@ class Trial:
 
     def __init__(self, supervisor: "Supervisor") -> None:
         self._supervisor = supervisor
-        self._confirmed: bytes | None = None  # None: nothing is on trial
+        self._confirmed: tuple[bytes, bytes] | None = None  # both plans; None: nothing is on trial
         self._until: Nanoseconds = 0
+
+    @property
+    def _running(self) -> tuple[bytes, bytes]:
+        return self._supervisor.plan, self._supervisor.balancing.plan
 
     @property
     def pending(self) -> bool:
         """Whether a plan other than the confirmed one runs, or is being read."""
-        here = self._supervisor
-        return self._confirmed is not None and (here.building or here.plan != self._confirmed)
+        return self._confirmed is not None and (self._supervisor.building or self._running != self._confirmed)
 
     def left_s(self) -> int | None:
         """Whole seconds until the return; None when nothing is on trial."""
@@ -41,7 +44,7 @@ class Trial:
     def begin(self, span_ns: Nanoseconds) -> None:
         """What runs now, or was confirmed last, is returned to after `span_ns`."""
         if not self.pending:
-            self._confirmed = self._supervisor.plan
+            self._confirmed = self._running
         self._until = monotonic_ns() + span_ns
         self._supervisor.after(span_ns, self._due)
 
@@ -55,7 +58,7 @@ class Trial:
 
     def refused(self) -> None:
         """The new configuration is refused: when none was on trial before, none is now."""
-        if self._supervisor.plan == self._confirmed:
+        if self._running == self._confirmed:
             self._confirmed = None
 
     def _due(self, now: Nanoseconds) -> None:
@@ -65,14 +68,14 @@ class Trial:
         if here.building:
             here.after(SECOND, self._due)
             return
-        plan, self._confirmed = self._confirmed, None
-        if plan == here.plan:
+        plans, self._confirmed = self._confirmed, None
+        if plans == self._running:
             return  # the new one was refused, or is the same
         file = here.options.config_file
         line = f"The reload was not confirmed: the configuration before it returns; {file} still holds the new one"
         here.log.say(Level.WARNING, line)
         here.listeners.journal.say("reload", "", "returned", line, now)
-        here.take_plan(plan)
+        here.take_plan(*plans)
 
 
 def asker(request: Request, reply: Reply) -> str:

@@ -32,6 +32,7 @@ from holdfast.engine.messages import (
     PriorityNotice,
     RunScript,
     ScriptFinished,
+    ServiceNotice,
     StateNotice,
     SuspicionNotice,
 )
@@ -182,6 +183,8 @@ class Listeners:
                 self._limited.say(f"{notice.category} {about}", notice.level, notice.text, now)
             else:
                 self._log.line(notice)
+        elif isinstance(notice, ServiceNotice):
+            self._service(notice, now)
         elif isinstance(notice, LowerPriorityNotice):
             self._fifos.lower_priority(notice, now)
             self._notify.lower_priority(notice, now)
@@ -206,6 +209,20 @@ class Listeners:
         heard = None if notice.quiet else self._notify.submit(notice, now)
         if heard is not None:
             self._fifos.state(heard, now)
+
+    def _service(self, notice: ServiceNotice, now: Nanoseconds) -> None:
+        """The script of a balanced service; its failure is said and changes nothing."""
+        command = notice.command
+        if command is None:
+            return
+
+        def ended(result: RunResult, at: Nanoseconds) -> None:
+            if not result.succeeded:
+                said = f": {result.first_lines()}" if result.first_lines() else ""
+                line = f"{notice.server or notice.service}: script {command.text()} {result.outcome()}{said}"
+                self._log.say(Level.WARNING, line)
+
+        self._runner.start(command, now=now, on_finished=ended)
 
     def forget_removed(self, now: Nanoseconds) -> None:
         """The worker runs the plan: what is in it no more (removed, renamed) leaves the state file."""

@@ -193,10 +193,12 @@ def _supervise(options: Options, built: Built, log: object, terminal: int) -> in
     def begin(now: int) -> None:
         if supervisor.stopping_at is not None:
             return
+        if options.run_checkers:
+            supervisor.balancing.take_plan(built.balancer)
         if options.run_vrrp and listeners.has_instances:
             supervisor.start_worker(now)
         else:
-            service.ready("nothing to run")
+            service.ready("virtual servers" if supervisor.balancing.running else "nothing to run")
 
     listeners.run_startup_script(begin, monotonic_ns())
     _let_go(terminal)

@@ -29,6 +29,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     log_addresses: bool = False  # -a: every address added or removed on this host
     release_vips: bool = False  # -X
     keep_vrrp_addresses: bool = False  # -V: leave addresses in place when stopping
+    keep_services: bool = False  # -I: leave virtual servers in the kernel when stopping
     respawn: bool = True
     all_includes_checked: bool = False  # -e
     net_namespace: str = ""

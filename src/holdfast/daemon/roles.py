@@ -95,9 +95,9 @@ def run_vrrp_worker(octets: bytes, options: Options, end: socket.socket, pulse: 
 
 def run_lvs_worker(octets: bytes, options: Options, end: socket.socket, parent: int) -> int:
     """The lvs worker's whole life, in the process just forked; its exit status."""
+    from holdfast.config.balancer_plan import BalancerPlan
     from holdfast.edge.lvs_worker import LvsWorker
     from holdfast.edge.services import Memory
-    from holdfast.engine.balancer import BalancerPlan
     from holdfast.kernel.ipvs import IpvsSocket
 
     plan = msgspec.msgpack.decode(octets, type=BalancerPlan)

@@ -19,6 +19,7 @@ from holdfast.base.time import SECOND, Nanoseconds, span_text
 from holdfast.control.messages import Request
 from holdfast.control.server import ControlServer, Reply
 from holdfast.daemon import command_reload, command_switch, recording
+from holdfast.daemon.balancing import Balancing
 from holdfast.daemon.building import Build, Built
 from holdfast.daemon.listeners import Listeners
 from holdfast.daemon.options import Options
@@ -82,6 +83,7 @@ class Supervisor:
         self._reload_replies: list[tuple[Reply, Callable[[], None]]] = []  # and what else a refusal calls
         self.control: ControlServer | None = None
         self.trial = command_reload.Trial(self)
+        self.balancing = Balancing(self)
         self.commands: dict[str, Callable[[Request, Reply], None]] = {
             "status": self._status,
             **command_reload.commands(self),
@@ -299,6 +301,7 @@ class Supervisor:
         self.stopping_at = monotonic_ns() + self.listeners.settings.child_wait_time_ns
         if self.worker is not None:
             self.worker.channel.send(Stop(self.options.keep_vrrp_addresses))
+        self.balancing.stop(leave=self.options.keep_services)
 
     def _maybe_finish(self, now: Nanoseconds) -> None:
         if self.stopping_at is None:
@@ -310,7 +313,7 @@ class Supervisor:
             os.kill(self.worker.pid, signal.SIGKILL)
             self.stopping_at = now + SECOND
             return
-        if self.listeners.pending() and now < self.stopping_at:
+        if (self.listeners.pending() or self.balancing.running) and now < self.stopping_at:
             return
         if not self._shutdown_begun:
             self._shutdown_begun = True
@@ -356,7 +359,7 @@ class Supervisor:
                 self._reload_replies = []
         else:
             command_reload.note_reloaded(self, self._reload_cause, built.changes)
-            self.take_plan(built.plan)
+            self.take_plan(built.plan, built.balancer)
         self.listeners.reload_ended()
         if self._reload_again:
             self._reload_again = False
@@ -367,8 +370,10 @@ class Supervisor:
         """Whether the configuration is being read."""
         return self._build is not None
 
-    def take_plan(self, octets: bytes) -> None:
-        """Run this plan from now on."""
+    def take_plan(self, octets: bytes, balancer: bytes) -> None:
+        """Run these plans from now on."""
+        if self.options.run_checkers:
+            self.balancing.take_plan(balancer)
         self.plan = octets
         now = monotonic_ns()
         self.listeners.new_plan(octets, now)
@@ -413,7 +418,10 @@ class Supervisor:
     def _status(self, request: Request, reply: Reply) -> None:
         def answer(view: bytes | None) -> None:
             head = self.listeners.node_head(self.worker.pid if self.worker else None, self.trial.left_s())
-            reply.send(head[:-1] + (b"," + view[1:] if view else b',"instances":[],"sync_groups":[],"trackers":[]}'))
+            body = b"," + view[1:-1] if view else b',"instances":[],"sync_groups":[],"trackers":[]'
+            self.balancing.ask(
+                lambda services: reply.send(head[:-1] + body + b',"virtual_servers":' + (services or b"[]") + b"}")
+            )
 
         self.ask(answer)
 

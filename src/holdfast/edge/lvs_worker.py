@@ -14,33 +14,35 @@ from functools import partial
 import msgspec
 
 from holdfast.base.address import Address, text
-from holdfast.base.ipvs import endpoint_text
+from holdfast.base.ipvs import Timeouts, endpoint_text
 from holdfast.base.time import SECOND, Nanoseconds
 from holdfast.check.config import BfdCheck, Check, FileCheck, MiscCheck, kind_of
 from holdfast.check.conversation import Occasion, Outcome
 from holdfast.check.misc import misc_outcome
 from holdfast.check.prepare import Asking, Tools, prepare
+from holdfast.config.balancer_plan import BalancerPlan
 from holdfast.edge.channel import Ask, Channel, HoldServer, Ready, Reload, Reply, Stop
 from holdfast.edge.clock import monotonic_ns
 from holdfast.edge.conversations import Conversations, Talk
 from holdfast.edge.loop import Loop
 from holdfast.edge.pcre2 import Pcre2Expression
-from holdfast.edge.services import Memory, Services, TablePort
+from holdfast.edge.services import Memory, Services
 from holdfast.edge.tls_contexts import TlsContexts
 from holdfast.engine.balancer import (
     NO_WEIGHT,
     AbandonCheck,
     Balancer,
-    BalancerPlan,
     BeginCheck,
     CheckTold,
     Effect,
     PoolsChanged,
     ServiceTold,
 )
-from holdfast.engine.messages import Leaving, LogLine, RunScript, ScriptFinished
+from holdfast.engine.messages import Leaving, LogLine, RunScript, ScriptFinished, ServiceNotice
 from holdfast.engine.scripts import outcome as script_words
 from holdfast.kernel.errors import KernelRefused
+from holdfast.kernel.ipvs import IpvsSocket
+from holdfast.kernel.netlink import MonitorSocket, NetlinkSocket
 from holdfast.lvs.messages import QuorumGained, QuorumLost, ServerDown, ServerUp, WeightChanged
 from holdfast.vrrp.messages import Level
 
@@ -55,7 +57,7 @@ class LvsWorker:
     """The balancer's hands. `run` returns when the worker is to end."""
 
     def __init__(
-        self, plan: BalancerPlan, loop: Loop, channel: Channel, kernel: TablePort, memory: Memory,
+        self, plan: BalancerPlan, loop: Loop, channel: Channel, kernel: IpvsSocket, memory: Memory,
         pulse: mmap.mmap | None = None,
     ) -> None:  # fmt: skip
         self.loop = loop
@@ -64,12 +66,17 @@ class LvsWorker:
         self.leave_services = False
         self.balancer = Balancer(plan, monotonic_ns())
         self.services = Services(kernel, memory)
+        self._kernel = kernel
+        self._timeouts: Timeouts | None = None  # as they were before ours
+        self._links = NetlinkSocket()
+        self._monitor = MonitorSocket(self._links)
         self._conversations = Conversations()
         self._pulse = pulse
         self._repair_at: Nanoseconds | None = None
         contexts = TlsContexts()
         self._tools = Tools(tls_context=contexts.context, expression=Pcre2Expression)
         self._askings: list[Asking | None] = []
+        self._unready: dict[int, str] = {}  # checks that can't be made, and why
         self._talks: dict[int, tuple[Talk, int]] = {}  # by check: the conversation under way, and its run
         self._programs: dict[int, int] = {}  # which check a program runs for, by a number of its own
         self._program = 0
@@ -83,8 +90,11 @@ class LvsWorker:
         effects = self.balancer.begin(now)
         self._prepare()
         self._say(self.services.begin(self.balancer.wanted(), flush=plan.lvs.flush))
+        self._set_timeouts()
         self.loop.watch(self._conversations.fileno(), self._readable)
+        self.loop.watch(self._monitor.fileno(), self._addresses_changed)
         self.act([one for one in effects if not isinstance(one, PoolsChanged)], now)
+        self._look_where_we_are(now)
         self.channel.put(Ready(len(plan.lvs.services)))
         self.channel.flush()
 
@@ -108,6 +118,31 @@ class LvsWorker:
                 self._repair_at = None
                 self._say(self.services.repair())
             self.channel.flush()
+
+    def _set_timeouts(self) -> None:
+        """`lvs_timeouts`: ours, while we run."""
+        wanted = self.balancer.plan.lvs.timeouts
+        if wanted is None:
+            return
+        try:
+            self._timeouts = self._timeouts or self._kernel.timeouts()
+            self._kernel.set_timeouts(wanted)
+        except KernelRefused as refused:
+            self.channel.put(LogLine(Level.WARNING, f"lvs_timeouts: {refused}"))
+
+    def _addresses_changed(self) -> None:
+        if self._monitor.read():
+            self._look_where_we_are(monotonic_ns())
+
+    def _look_where_we_are(self, now: Nanoseconds) -> None:
+        """`ha_suspend`: the checks of a service run while one of its addresses is on this host."""
+        asked = [number for number, slot in enumerate(self.balancer.services) if slot.config.ha_suspend]
+        if not asked:
+            return
+        here = {bytes(seen.address) for seen in self._links.dump_addresses()}
+        for number in asked:
+            keys = self.balancer.services[number].config.keys
+            self.act(self.balancer.moved(number, any(key.address in here for key in keys), now), now)
 
     def _deadline(self, next_beat: Nanoseconds) -> Nanoseconds:
         moments = (next_beat, self.balancer.deadline(), self._conversations.due_at(), self._repair_at)
@@ -149,6 +184,10 @@ class LvsWorker:
             told = partial(self._ended, wanted.check, wanted.run)
             talk = self._conversations.start(asking.transport, asking.target, conversation, told, now)
             self._talks[wanted.check] = talk, wanted.run
+        else:
+            why = self._unready.get(wanted.check, "")
+            outcome = Outcome(not why, why or "not yet carried out: it counts as passed")
+            self._ended(wanted.check, wanted.run, outcome, now)
 
     def _ended(self, check: int, run: int, outcome: Outcome, now: Nanoseconds) -> None:
         self._talks.pop(check, None)
@@ -161,12 +200,13 @@ class LvsWorker:
 
     def _prepare(self) -> None:
         """Make the checks ready; one that can't be is said, and fails from now on."""
-        self._askings = []
-        for slot in self.balancer.checks:
+        self._askings, self._unready = [], {}
+        for number, slot in enumerate(self.balancer.checks):
             try:
                 self._askings.append(prepare(slot.check, self._tools))
             except ValueError as wrong:
                 self._askings.append(None)
+                self._unready[number] = str(wrong)
                 self.channel.put(LogLine(Level.ERROR, f"{kind_of(slot.check)} {shown(slot.check)}: {wrong}"))
             if isinstance(slot.check, FileCheck | BfdCheck):
                 line = f"{kind_of(slot.check)} {shown(slot.check)} is not yet carried out: its servers count as alive"
@@ -186,17 +226,21 @@ class LvsWorker:
         if isinstance(effect, ServerUp | ServerDown):
             server = config.servers[effect.server]
             where = server_label(config.label, server.address, server.port)
-            if isinstance(effect, ServerUp):
-                if not effect.at_start:
-                    self.channel.put(LogLine(Level.INFO, f"Adding service {where} to VS {config.label}"))
-            else:
-                self.channel.put(LogLine(Level.WARNING, f"Removing service {where} from VS {config.label}"))
+            up = isinstance(effect, ServerUp)
+            if isinstance(effect, ServerUp) and effect.at_start and not self.balancer.plan.lvs.init_notifies:
+                return
+            line = f"{'Adding' if up else 'Removing'} service {where} {'to' if up else 'from'} VS {config.label}"
+            self.channel.put(LogLine(Level.INFO if up else Level.WARNING, line))
+            command = server.notify_up if up else server.notify_down
+            self.channel.put(ServiceNotice(service=config.label, server=where, up=up, command=command))
         elif isinstance(effect, QuorumGained):
             line = f"Gained quorum {config.quorum}+{config.hysteresis} <= {effect.live} for VS {config.label}"
             self.channel.put(LogLine(Level.INFO, line))
+            self.channel.put(ServiceNotice(service=config.label, up=True, command=config.quorum_up))
         elif isinstance(effect, QuorumLost):
             line = f"Lost quorum {config.quorum}-{config.hysteresis} > {effect.live} for VS {config.label}"
             self.channel.put(LogLine(Level.WARNING, line))
+            self.channel.put(ServiceNotice(service=config.label, up=False, command=config.quorum_down))
         elif isinstance(effect, WeightChanged):
             server = config.servers[effect.server]
             where = server_label(config.label, server.address, server.port)
@@ -266,6 +310,8 @@ class LvsWorker:
         self._prepare()
         self._say(self.services.replace(self.balancer.wanted()))
         self.act([one for one in done.effects if not isinstance(one, PoolsChanged)], now)
+        self._set_timeouts()
+        self._look_where_we_are(now)
         self.channel.put(Ready(len(plan.lvs.services)))
 
     def leave(self, why: str) -> None:
@@ -275,7 +321,12 @@ class LvsWorker:
         self.act(self.balancer.end(), monotonic_ns())
         self._conversations.close()
         try:
+            flush = self.balancer.plan.lvs.flush_on_stop
             self._say(self.services.end(leave=self.leave_services))
+            if flush == "all" and not self.leave_services:
+                self._kernel.flush()
+            if self._timeouts is not None:
+                self._kernel.set_timeouts(self._timeouts)
         except KernelRefused as refused:
             self.channel.put(LogLine(Level.ERROR, str(refused)))
         self.channel.put(Leaving())

@@ -20,8 +20,9 @@ from holdfast.check.messages import AbandonRun, CheckEffect, FailureSeen, StartR
 from holdfast.check.messages import VerdictChanged as CheckVerdict
 from holdfast.check.messages import WeightChanged as CheckWeight
 from holdfast.check.rota import Rota
+from holdfast.config.balancer_plan import BalancerPlan
 from holdfast.lvs import machine as serving
-from holdfast.lvs.config import LvsPlan, VirtualServerConfig
+from holdfast.lvs.config import VirtualServerConfig
 from holdfast.lvs.machine import ServiceState
 from holdfast.lvs.messages import (
     AddressMoved,
@@ -39,13 +40,6 @@ OVERDUE_EVERY: Nanoseconds = 5_000_000_000
 NO_WEIGHT = -1
 """The configured weight that `misc_outcome` is to be given: one check may stand for servers of many weights, so what it
 changes is counted from here, and 0 means that it says nothing."""
-
-
-class BalancerPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """The services, and the checks that their servers name by number; no two checks are equal."""
-
-    lvs: LvsPlan = LvsPlan()
-    checks: tuple[Check, ...] = ()
 
 
 # ---- effects --------------------------------------------------------------------------------------------------------

@@ -301,6 +301,18 @@ class IncidentNotice(Notice, frozen=True, kw_only=True):
     count: int
 
 
+class ServiceNotice(Notice, frozen=True, kw_only=True):
+    """A balanced service gained or lost its quorum, or (with `server`) one of its servers came or went.
+
+    Names are labels as in keepalived's FIFO lines: `[192.0.2.1]:tcp:80`. `command` is to be run for it.
+    """
+
+    service: str
+    up: bool
+    server: str = ""
+    command: Command | None = None
+
+
 class Leaving(Notice, frozen=True):
     """The vrrp worker has resigned and removed its addresses: every state is now STOP."""
 
@@ -326,5 +338,6 @@ AnyNotice = (
     | RunScript
     | SuspicionNotice
     | IncidentNotice
+    | ServiceNotice
     | Leaving
 )

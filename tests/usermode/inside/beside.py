@@ -20,7 +20,7 @@ from tests.usermode.inside.ipvs import fresh, ipvsadm
 
 def plan_of(path: str) -> LvsPlan:
     """What we make of a file."""
-    return read_file(path, disk=PlainDisk()).built.lvs
+    return read_file(path, disk=PlainDisk()).built.balancer.lvs
 
 
 def table_of(plan: LvsPlan) -> Table:

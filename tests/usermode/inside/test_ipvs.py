@@ -189,7 +189,9 @@ def test_foreign_services_stay_and_ours_are_found_again_after_a_crash(tmp_path: 
 
 def test_a_service_somebody_else_made_is_taken_over(tmp_path: Path) -> None:
     with fresh() as ipvs:
-        subprocess.run("ipvsadm -A -t 10.0.0.1:80 -s rr && ipvsadm -a -t 10.0.0.1:80 -r 1.2.3.5 -m", shell=True, check=True)
+        subprocess.run(
+            "ipvsadm -A -t 10.0.0.1:80 -s rr && ipvsadm -a -t 10.0.0.1:80 -r 1.2.3.5 -m", shell=True, check=True
+        )
         told = Services(ipvs, Memory(str(tmp_path / "lvs.table"))).begin(EVERYTHING)
         assert told == [
             "tcp 10.0.0.1:80 was there already, made by somebody else: it is taken over with its connections"

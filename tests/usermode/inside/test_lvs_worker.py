@@ -17,11 +17,11 @@ from holdfast.base.command import Command
 from holdfast.base.ipvs import INET, Forwarding, Method, Service, ServiceKey
 from holdfast.base.time import MILLISECOND, SECOND
 from holdfast.check.config import Check, MiscCheck, Pace, Target, TcpCheck
+from holdfast.config.balancer_plan import BalancerPlan
 from holdfast.edge.channel import Ask, Channel, HoldServer, Reload, Reply, Stop, ToSupervisor, ToWorker
 from holdfast.edge.loop import Loop
 from holdfast.edge.lvs_worker import LvsWorker
 from holdfast.edge.services import Memory
-from holdfast.engine.balancer import BalancerPlan
 from holdfast.engine.messages import LogLine, RunScript, ScriptFinished
 from holdfast.kernel.ipvs import IpvsSocket
 from holdfast.lvs.config import LvsPlan, RealServerConfig, VirtualServerConfig
