@@ -126,7 +126,8 @@ def test_refused(
 
 
 def test_every_reason_has_a_row() -> None:
-    assert {row[4] for row in REFUSED} | {RejectReason.LENGTH} == set(RejectReason)
+    elsewhere = {RejectReason.LENGTH} | {one for one in RejectReason if one.startswith(("ah_", "auth_hmac"))}
+    assert {row[4] for row in REFUSED} | elsewhere == set(RejectReason)  # test_guard has the rest
 
 
 # ---- lengths: one VIP makes 20 octets in v2, 12 in v3; the words count the IP header in ------------------------------

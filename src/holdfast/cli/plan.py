@@ -49,7 +49,7 @@ def look(run_dir: str | None, file: str | None) -> dict[str, Any]:
 
     from holdfast.config.changes import changes, too_much
     from holdfast.config.check import Environment, check_file
-    from holdfast.config.plan import VrrpPlan
+    from holdfast.config.plan import VrrpPlan, covered
 
     answer = ask(run_dir, {"command": "plan"})
     path = file or answer["file"]
@@ -61,7 +61,7 @@ def look(run_dir: str | None, file: str | None) -> dict[str, Any]:
     checked = check_file(path, environment=environment)
     if checked.verdict == "refused":
         raise AskError(f"{path} can't be used, and a reload would be refused: see `holdfast check {path}`")
-    found: tuple[Change, ...] = changes(running, checked.plan)
+    found: tuple[Change, ...] = changes(running, covered(checked.plan, bytes.fromhex(answer["salt"])))
     return {
         "file": path,
         "verdict": checked.verdict,

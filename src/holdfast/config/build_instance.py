@@ -6,6 +6,7 @@ from holdfast.base.address import Address, is_link_local, is_multicast, text
 from holdfast.base.problem import Grade
 from holdfast.base.time import CENTISECOND, SECOND
 from holdfast.config import values
+from holdfast.config.build_auth import Asked, Authentication, read_authentication
 from holdfast.config.build_global import Defaults
 from holdfast.config.build_notify import notify_commands
 from holdfast.config.build_tracking import BLOCKS, Trackers
@@ -18,7 +19,6 @@ from holdfast.config.tree import Node
 from holdfast.vrrp.config import (
     OWNER,
     AnnounceConfig,
-    AuthType,
     Family,
     InstanceConfig,
     OldChecksum,
@@ -50,7 +50,7 @@ class Draft:
         self.source: Address | None = None
         self.uses: list[tuple[TrackedUse, Node]] = []
         self.auth: dict[str, Node] = {}
-        self.signed_only = False  # auth_hmac that insists on signatures
+        self.hmac: Node | None = None
         self.refused = False
 
 
@@ -132,8 +132,7 @@ class InstanceBuilder:
             for entry in entries(block):
                 self._peer(draft, entry)
         elif name == "auth_hmac":
-            modes = [line.value for line in block.children or [] if line.name == "mode"]
-            draft.signed_only = "enforce" in (modes[-1:] or ["enforce"])
+            draft.hmac = block
         elif name == "authentication":
             draft.settings["authentication"] = block
             for line in block.children or []:
@@ -247,7 +246,8 @@ class InstanceBuilder:
             self._refuse(draft, "virtual_router_id is missing", cure, phrase=phrase)
         self._check_addresses(draft, version, strict)
         preempt, preempt_delay = self._preemption(draft, priority, strict)
-        auth_type, auth_pass = self._authentication(draft, version, family, strict)
+        interval_ns = self._interval(draft, version)
+        authentication = self._authentication(draft, version, family, strict, priority, interval_ns)
         explicit_backup = "state" in settings and not draft.master
         if draft.refused:
             return None
@@ -262,7 +262,7 @@ class InstanceBuilder:
             priority=priority,
             state_master=draft.master and (priority == OWNER or not strict),
             starts_as_owner=priority == OWNER and not explicit_backup,
-            adver_interval_ns=self._interval(draft, version),
+            adver_interval_ns=interval_ns,
             addresses=tuple(draft.addresses),
             excluded=tuple(draft.excluded),
             unicast_peers=tuple(draft.peers) if unicast else (),
@@ -271,8 +271,9 @@ class InstanceBuilder:
             group=group,
             unicast_ttl=get(settings, "unicast_ttl", None) if unicast else None,
             check_unicast_source=self._checks_source(draft),
-            auth_type=auth_type,
-            auth_pass=auth_pass,
+            auth_type=authentication.auth_type,
+            auth_pass=authentication.auth_pass,
+            auth_hmac=authentication.auth_hmac,
             checksum_as_v2=get(settings, "v3_checksum_as_v2", defaults.checksum_as_v2),
             old_checksum=self._old_checksum(settings),
             receive_buffer_bytes=get(settings, "kernel_rx_buf_size", None),
@@ -290,7 +291,7 @@ class InstanceBuilder:
             skip_check_adv_addr="skip_check_adv_addr" in settings or defaults.skip_check_adv_addr,
             accept=self._accept(draft, version, priority, strict),
             dont_track_primary="dont_track_primary" in settings,
-            faults=faults + self._unheard(draft, auth_type),
+            faults=faults + authentication.faults,
             promote_secondaries="promote_secondaries" in settings,
             announce=announce,
             notify=notify_commands(self.context, draft.notify),
@@ -480,54 +481,20 @@ class InstanceBuilder:
         )
 
     def _authentication(
-        self, draft: Draft, version: int, family: Family, strict: bool
-    ) -> tuple[AuthType, bytes]:
-        auth = draft.auth
-        kind = auth.get("auth_type")
-        node = draft.settings.get("authentication")
-        if node is None or (kind is None and "auth_pass" not in auth):
-            return AuthType.NONE, b""
-        if strict or version == 3:
-            why = "strict mode" if strict else "VRRP version 3"
-            phrase = "Strict mode does" if strict else "VRRP version 3 does"
-            self._tell(
-                node, f"{draft.name}: {why} has no authentication", "remove the block", "adverts go without",
-                grade=Grade.WARNING, phrase=f"({draft.name}) {phrase} not support authentication. Ignoring.",
-            )  # fmt: skip
-            return AuthType.NONE, b""
-        if kind is None:
-            self._tell(node, f"{draft.name}: auth_pass without auth_type", "write auth_type PASS",
-                       "adverts go without", grade=Grade.WARNING, condition=Condition.NONE)  # fmt: skip
-            return AuthType.NONE, b""
-        password = auth.get("auth_pass")
-        if password is None or not password.value.rstrip(b"\0"):
-            self._tell(kind, f"{draft.name}: auth_type without auth_pass", "write auth_pass",
-                       "adverts go without", grade=Grade.ERROR)  # fmt: skip
-            return AuthType.NONE, b""
-        if kind.value == "AH":
-            if draft.master and get(draft.settings, "priority", 0) != OWNER:
-                self._tell(kind, f"{draft.name}: AH can't start as MASTER", "write state BACKUP", "BACKUP is taken",
-                           grade=Grade.WARNING)  # fmt: skip
-            self._tell(
-                kind,
-                f"{draft.name}: auth_type AH is known, not yet carried out",
-                "use PASS, or none: neither keeps an attacker out",
-                "the instance stays in FAULT, for without AH both hosts would be master",
-                grade=Grade.WARNING,
-                word=1,
-                condition=Condition.NONE,
-            )
-            return AuthType.AH, password.value
-        return AuthType.PASS, password.value
-
-    @staticmethod
-    def _unheard(draft: Draft, auth_type: AuthType) -> tuple[str, ...]:
-        """Authentication not yet carried out that peers insist on: two masters would be worse than FAULT."""
-        if auth_type is AuthType.AH:
-            return ("auth_type AH is not yet carried out: peers would not hear us, and both would be master",)
-        if draft.signed_only:
-            return ("auth_hmac is not yet carried out: peers would not hear us, and both would be master",)
-        return ()
+        self, draft: Draft, version: int, family: Family, strict: bool, priority: int, interval_ns: int
+    ) -> Authentication:
+        asked = Asked(
+            name=draft.name,
+            block=draft.settings.get("authentication"),
+            lines=draft.auth,
+            hmac=draft.hmac,
+            version=version,
+            ipv6=family is Family.IPV6,
+            strict=strict,
+            starts_as_master=draft.master and priority != OWNER,
+            interval_ns=interval_ns,
+        )
+        return read_authentication(asked, self.context)
 
     def _checks_source(self, draft: Draft) -> bool:
         bounded = any(peer.min_ttl is not None or peer.max_ttl is not None for peer in draft.peers)

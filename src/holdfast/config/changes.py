@@ -11,7 +11,7 @@ from holdfast.base.address import Address, text
 from holdfast.base.command import Command
 from holdfast.base.time import span_text
 from holdfast.config.plan import VrrpPlan
-from holdfast.vrrp.config import InstanceConfig, TrackedUse, UnicastPeer, VirtualAddress
+from holdfast.vrrp.config import AuthHmac, HmacKey, InstanceConfig, TrackedUse, UnicastPeer, VirtualAddress
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +30,7 @@ RISKS = {
     "version": DROPPED,
     "auth_type": DROPPED,
     "auth_pass": DROPPED,
+    "auth_hmac": "peers that lack the key, or insist on signatures, drop these adverts, and become MASTER beside it",
     "unicast_peers": "a peer hears this node only while each names the other",
     "source": "peers that name the old address no longer hear this node",
     "unicast_ttl": "peers with min_ttl or max_ttl may drop these adverts",
@@ -168,6 +169,12 @@ def _value(field: str, value: object) -> str:
             return "********"
         case bytes():
             return text(Address(value)) if len(value) in (4, 16) else value.hex()
+        case HmacKey():
+            return f"key {value.id} ********"
+        case AuthHmac():
+            return f"{_value('keys', value.keys)}, active {value.active_key}, {value.mode.value}, " + (
+                "monotonic" if value.monotonic else f"window {value.time_window_s} s"
+            )
         case Command():
             return value.text()
         case VirtualAddress():

@@ -16,6 +16,11 @@ class Disk:
         with open(path, "rb") as stream:
             return stream.read()
 
+    def secret(self, path: str) -> bytes:
+        """The octets of a key's file, of which no more than a key can have and a little; OSError."""
+        with open(path, "rb") as stream:
+            return stream.read(1024)
+
     def mode(self, path: str) -> int:
         """`st_mode` of what `path` leads to; OSError."""
         return os.stat(path).st_mode
@@ -111,6 +116,18 @@ class ElsewhereDisk(Disk):
     def status(self, path: str, *, follow: bool = True) -> os.stat_result:
         """Whatever a script line names is an executable of root's."""
         return _EXECUTABLE
+
+    def secret(self, path: str) -> bytes:
+        """What stands for a key that only the other host has: the same for the same file."""
+        return b"stands for the key in " + path.encode("utf-8", "surrogateescape")[-32:].rjust(32)
+
+    def mode(self, path: str) -> int:
+        """Nobody else can read a key."""
+        return super().mode(path) if os.path.exists(path) else stat.S_IFREG | 0o600
+
+    def variables(self) -> dict[str, str]:
+        """The environment, and a place for credentials."""
+        return {"CREDENTIALS_DIRECTORY": "/run/credentials", **super().variables()}
 
     def user(self, name: str) -> tuple[int, int, tuple[int, ...]] | None:
         """Every user is there."""

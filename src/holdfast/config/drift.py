@@ -10,7 +10,16 @@ import msgspec
 from holdfast.base.address import text
 from holdfast.base.time import span_text
 from holdfast.config.plan import VrrpPlan
-from holdfast.vrrp.config import OWNER, AuthType, Family, InstanceConfig, OldChecksum, TrackedUse, VirtualAddress
+from holdfast.vrrp.config import (
+    OWNER,
+    AuthMode,
+    AuthType,
+    Family,
+    InstanceConfig,
+    OldChecksum,
+    TrackedUse,
+    VirtualAddress,
+)
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,8 +136,31 @@ def _wire(a: InstanceConfig, b: InstanceConfig) -> Iterator[Difference]:
         yield _made(a, "auth_type", True, a.auth_type.name, b.auth_type.name, DEAF)
     elif a.auth_type is not AuthType.NONE and a.auth_pass != b.auth_pass:
         yield _made(a, "auth_pass", True, "one password", "another", DEAF)
+    yield from _signatures(a, b)
     if a.version == b.version == 3 and a.family is Family.IPV4:
         yield from _checksums(a, b)
+
+
+def _signatures(a: InstanceConfig, b: InstanceConfig) -> Iterator[Difference]:
+    """`auth_hmac`: each must know the key the other signs with, and whoever insists must be sent signatures."""
+    x, y = a.auth_hmac, b.auth_hmac
+    if x is None or y is None:
+        if x is not None or y is not None:
+            shown = ("none" if x is None else x.mode.value, "none" if y is None else y.mode.value)
+            yield _made(a, "auth_hmac", True, *shown, DEAF)
+        return
+    for mine, theirs, other in ((x, y, "second"), (y, x, "first")):
+        known = {key.id: key.secret for key in theirs.keys}
+        signed_with = {key.id: key.secret for key in mine.keys}[mine.active_key]
+        if mine.signs and known.get(mine.active_key) != signed_with:
+            what = "unknown there" if mine.active_key not in known else "another key there"
+            shown = (f"signs with key {mine.active_key}", what)
+            yield _made(a, "auth_hmac key", True, *(shown if other == "second" else shown[::-1]), DEAF)
+        if theirs.mode is AuthMode.ENFORCE and not mine.signs:
+            yield _made(a, "auth_hmac mode", True, x.mode.value, y.mode.value, DEAF)
+    if x.mode is not y.mode and x.signs == y.signs:
+        effect = "well while keys or modes are being changed; in the end both should enforce"
+        yield _made(a, "auth_hmac mode", False, x.mode.value, y.mode.value, effect)
 
 
 def _checksums(a: InstanceConfig, b: InstanceConfig) -> Iterator[Difference]:

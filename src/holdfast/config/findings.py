@@ -4,6 +4,7 @@ A *place* is one integer, `file << PLACE_BITS | line`: lines are many and proble
 a place (the file's name, the line as written, the column of a word) is worked out only when it is shown.
 """
 
+import re
 from enum import IntEnum
 
 import msgspec
@@ -58,6 +59,14 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     domain: str = "vrrp"  # vrrp, lvs or all: whose reading of the file met it
 
 
+_SECRET = re.compile(r"""^(\s*(?:key(?:\s+\d+)?|auth_hmac\b.*?\bkey\s+\d+)\s+)(?!["']?(?:/|file:))\S.*$""")
+
+
+def without_secrets(source: str) -> str:
+    """A line as it may be shown: a key of `auth_hmac` in it is covered."""
+    return _SECRET.sub(r"\1********", source)
+
+
 class Files:
     """The files read, by number, with their lines: what turns a place into words for people."""
 
@@ -84,7 +93,7 @@ class Files:
     def problem(self, finding: Finding) -> Problem:
         """`finding` for people: file, line, column, the line itself."""
         place, trouble = finding.place, finding.trouble
-        source = self.source(place)
+        source = without_secrets(self.source(place))
         line = place & PLACE_MASK
         column, width = _underline(source, finding.token, finding.occurrence) if line else (0, 1)
         return Problem(

@@ -142,7 +142,7 @@ INSTANCE = block(
     later("lvs_sync_daemon_interface", "none", "connection synchronisation beside this instance", IF,
           deprecated="lvs_sync_daemon in global_defs"),
     k("authentication", "none", "a password in version 2", opens="authentication"),
-    later("auth_hmac", "none", "signed adverts", opens="auth_hmac"),
+    k("auth_hmac", "none", "signed adverts", opens="auth_hmac"),
 )  # fmt: skip
 
 BLOCKS = (
@@ -150,17 +150,19 @@ BLOCKS = (
     block(
         "authentication",
         "A password in version 2",
-        k("auth_type", "none", "PASS, or AH (not yet carried out)", choice("PASS", "AH"), checked="auth_type"),
+        k("auth_type", "none", "PASS, or AH: signed with the password, IPv4 only", choice("PASS", "AH"),
+          checked="auth_type"),
         k("auth_pass", "needed", "the password, at most 8 characters", WORD, checked="auth_pass"),
     ),
     block(
         "auth_hmac",
         "Signed adverts",
-        later("key", "needed", "a key: ID and hex:…, text or file:PATH; 32 to 64 bytes", uint(1, 255), WORD),
-        later("active_key", "needed", "the key we sign with", uint(1, 255)),
-        later("anti_replay", "time", "how repeated adverts are told", choice("time", "monotonic")),
-        later("time_window", "max(3 intervals, 5 s)", "accepted difference of clocks", whole_seconds(1, 300)),
-        later("mode", "enforce", "whether unsigned adverts pass", choice("enforce", "permissive", "receive-only")),
+        k("key", "needed", "a key: ID and hex:…, text or file:PATH; 32 to 64 bytes", uint(1, 255), WORD,
+          checked="hmac_key"),
+        k("active_key", "needed", "the key we sign with", uint(1, 255)),
+        k("anti_replay", "time", "how repeated adverts are told", choice("time", "monotonic")),
+        k("time_window", "max(3 intervals, 5 s)", "accepted difference of clocks", whole_seconds(1, 300)),
+        k("mode", "enforce", "whether unsigned adverts pass", choice("enforce", "permissive", "receive-only")),
     ),
     block(
         "vrrp_sync_group",

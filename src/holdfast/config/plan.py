@@ -8,7 +8,7 @@ from holdfast.base.address import VRRP_GROUP_4, VRRP_GROUP_6, Address, text
 from holdfast.base.command import Command
 from holdfast.base.time import Nanoseconds
 from holdfast.track.config import ScriptConfig
-from holdfast.vrrp.config import GroupConfig, InstanceConfig
+from holdfast.vrrp.config import GroupConfig, InstanceConfig, hidden
 
 
 class Scheduling(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +85,16 @@ class VrrpPlan(msgspec.Struct, frozen=True, kw_only=True):
     garp_groups: tuple[tuple[str, ...], ...] = ()  # interfaces that share one pace of announcements
 
 
+def covered(plan: VrrpPlan, salt: bytes) -> VrrpPlan:
+    """The plan with something else for each password and key, by which two plans of one `salt` can be compared."""
+    from _blake2 import blake2b  # hashlib would bring all of OpenSSL into the daemon
+
+    def stands_for(secret: bytes) -> bytes:
+        return blake2b(secret, key=salt, digest_size=8).digest()
+
+    return msgspec.structs.replace(plan, instances=tuple(hidden(one, stands_for) for one in plan.instances))
+
+
 def plan_lines(value: object, name: str = "plan") -> Iterator[str]:
     """What a plan comes to, a line a value that is not the default: `plan.instances.0.vrid = 51` (`-d`)."""
     if isinstance(value, msgspec.Struct):
@@ -97,7 +107,7 @@ def plan_lines(value: object, name: str = "plan") -> Iterator[str]:
         for number, inner in enumerate(value):
             yield from plan_lines(inner, f"{name}.{number}")
     elif isinstance(value, bytes):
-        secret = name.endswith("auth_pass")
+        secret = name.endswith(("auth_pass", "secret"))
         yield f"{name} = {'********' if secret else text(Address(value)) if len(value) in (4, 16) else value.hex()}"
     else:
         yield f"{name} = {value}"

@@ -122,6 +122,20 @@ def _auth_pass(_keyword: Keyword, words: values.Words, _text: str) -> values.Rea
     return octets[:8].ljust(8, b"\0"), troubles + values.surplus(words, 2)
 
 
+def _hmac_key(_keyword: Keyword, words: values.Words, _text: str) -> values.Reading:
+    """An id and a key; nothing of what may be the key is ever repeated."""
+    cure = "write key, an id from 1 to 255, and hex:…, file:… or 32 to 64 characters in quotes"
+    whole = words[1].isascii() and words[1].isdecimal() if len(words) > 1 else False
+    if len(words) < 2:
+        return values.INVALID, (values.missing(words),)
+    if not whole or len(words[1]) > 3 or not 1 <= int(words[1]) <= 255:
+        return values.INVALID, (_bad("the id of a key is a number from 1 to 255", cure, "the key is left aside"),)
+    if len(words) != 3:
+        what = f"key {words[1]} has {'no value' if len(words) == 2 else 'more than one value'}"
+        return values.INVALID, (_bad(what, cure, "the key is left aside"),)
+    return (int(words[1]), words[2]), ()
+
+
 def _soft_ip(_keyword: Keyword, words: values.Words, text: str) -> values.Reading:
     if len(words) == 1:
         return values.INVALID, (values.missing(words),)
@@ -430,6 +444,7 @@ CHECKED: dict[str, Callable[[Keyword, values.Words, str], values.Reading]] = {
     "version": _version,
     "auth_type": _auth_type,
     "auth_pass": _auth_pass,
+    "hmac_key": _hmac_key,
     "soft_ip": _soft_ip,
     "softword": _soft_word,
     "smtp_server": _smtp_server,

@@ -5,8 +5,11 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from holdfast.base.problem import Grade
 from holdfast.base.time import SECOND, Nanoseconds, span_text
+from holdfast.config.plan import VrrpPlan, covered
 from holdfast.control.messages import Request
 from holdfast.control.server import Reply
 from holdfast.daemon.building import CHANGE_LETTERS, CHANGES_TOLD, Built
@@ -105,9 +108,12 @@ def commands(supervisor: "Supervisor") -> dict[str, Callable[[Request, Reply], N
 
     def plan(request: Request, reply: Reply) -> None:
         options = supervisor.options
+        salt = os.urandom(16)
+        shown = covered(msgspec.msgpack.decode(supervisor.plan, type=VrrpPlan), salt)
         reply.send(
             {
-                "plan": base64.b64encode(supervisor.plan).decode(),
+                "plan": base64.b64encode(msgspec.msgpack.encode(shown)).decode(),
+                "salt": salt.hex(),
                 "file": os.path.abspath(options.config_file),
                 "config_id": options.config_id,
                 "all_includes_checked": options.all_includes_checked,

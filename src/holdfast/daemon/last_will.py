@@ -18,13 +18,20 @@ from holdfast.vrrp.machine import Standing
 PATIENCE_S = 5.0
 
 
-def release(octets: bytes, masters: list[str]) -> str:
-    """Fork a process that resigns for `masters` and removes every address of the plan; "" or what went wrong."""
+AH_STEP = 1000
+"""How far above the last number known of a dead worker its farewell is counted: it may have sent a few since."""
+
+
+def release(octets: bytes, masters: list[str], ah_number: int = 0) -> str:
+    """Fork a process that resigns for `masters` and removes every address of the plan; "" or what went wrong.
+
+    `ah_number`: the highest sequence number of AH the worker was known to have used.
+    """
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
-            _release(octets, masters)
+            _release(octets, masters, ah_number)
             status = 0
         except BaseException as failed:
             os.write(2, f"holdfast: releasing addresses failed: {failed}\n".encode())
@@ -41,7 +48,7 @@ def release(octets: bytes, masters: list[str]) -> str:
     return "" if status == 0 else "The dead worker's addresses could not be released: remove them with `ip address`"
 
 
-def _release(octets: bytes, masters: list[str]) -> None:
+def _release(octets: bytes, masters: list[str], ah_number: int) -> None:
     plan = msgspec.msgpack.decode(octets, type=VrrpPlan)
     netlink = NetlinkSocket()
     interfaces = Interfaces(netlink, MonitorSocket())
@@ -59,6 +66,7 @@ def _release(octets: bytes, masters: list[str]) -> None:
             resigning.append((slot, RESIGN))
         except KernelRefused:
             continue  # its interface is gone: then so are its addresses
+    adverts.count_from(ah_number + AH_STEP)
     adverts.send_now(resigning)
     # what an address owner owns is this host's own, and stays
     owned = {address.address for config in plan.instances if config.starts_as_owner for address in config.addresses}

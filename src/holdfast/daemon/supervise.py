@@ -246,7 +246,7 @@ class Supervisor:
         from holdfast.daemon.last_will import release
 
         masters = self.listeners.masters()
-        failure = release(self.plan, masters)
+        failure = release(self.plan, masters, struct.unpack_from("=QI", self._pulse, 0)[1])
         if failure:
             self.log.say(Level.ERROR, failure)
         elif masters:

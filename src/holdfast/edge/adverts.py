@@ -12,22 +12,35 @@ from collections.abc import Callable, Iterable
 
 from holdfast.base.address import Address, text
 from holdfast.base.time import Nanoseconds
-from holdfast.edge.clock import monotonic_ns
+from holdfast.edge.clock import monotonic_ns, wall_ns
+from holdfast.edge.outgoing import SOCKET_FAMILY, Outgoing, Together, in_parts, messages_of
 from holdfast.engine.messages import AdvertArrived, AdvertRefused, EngineEvent, RoutineHeard
-from holdfast.kernel.advert_sockets import destination, leave_by, open_receiver, open_sender
+from holdfast.kernel.advert_sockets import (
+    AH_PROTOCOL,
+    VRRP_PROTOCOL,
+    open_receiver,
+    open_sender,
+)
 from holdfast.kernel.batches import JoinedBatch, ReceiveBatch, SendBatch
 from holdfast.kernel.bpf import AdvertFilter, AdvertFilterUnavailable
-from holdfast.vrrp.config import RESIGN, AuthType, Family, InstanceConfig, OldChecksum
+from holdfast.vrrp.config import RESIGN, AuthType, Family, InstanceConfig
 from holdfast.vrrp.machine import Standing
-from holdfast.vrrp.packet import Advert, ChecksumForm, encode_ipv4, encode_vrrp
-from holdfast.vrrp.receive import PacketRejected, ReceivedPacket, ReceiveRules, receive, strange_though_refused
+from holdfast.vrrp.packet import decode_vrrp, message_bytes
+from holdfast.vrrp.receive import (
+    Guard,
+    PacketRejected,
+    ReceivedPacket,
+    ReceiveRules,
+    receive,
+    said_bytes,
+    strange_though_refused,
+)
 
 RECEIVE_PACKETS = 32
 PACKET_BYTES = 2048
 READ_BOUND = 8  # batches a read takes at most, so that a flood does not keep the timers waiting
-SOCKET_FAMILY = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 
-Messages = list[tuple[bytes, bytes, bytes]]
+PortKey = tuple[str, Family, int]  # interface, family, protocol
 
 
 class Watched:
@@ -46,24 +59,15 @@ class Watched:
         self.word = 0
 
 
-class Outgoing:
-    """The packets of a slot: as it regularly advertises, and as it resigns."""
-
-    __slots__ = ("batch", "resign")
-
-    def __init__(self, fd: int, regular: Messages, resign: Messages) -> None:
-        self.batch = SendBatch(fd, regular)
-        self.resign = resign
-
-
 class Arrived:
     """A packet as it came in: what a watch for its like needs to know."""
 
-    __slots__ = ("length", "look", "message", "port", "source", "target", "ttl")
+    __slots__ = ("ah", "ip_header", "length", "look", "message", "port", "source", "target", "ttl")
 
     def __init__(
         self, port: "Port", message: bytes, source: Address, target: Address, ttl: int, look: bytes, length: int
     ) -> None:
+        self.ah = self.ip_header = b""
         self.port = port
         self.message = message
         self.source = source
@@ -74,17 +78,23 @@ class Arrived:
 
 
 class Port:
-    """The receiving side of one interface and family: a socket, its filter, and the slots behind each VRID."""
+    """The receiving side of an interface, family, protocol: a socket, its filter, and the slots behind each VRID."""
 
-    def __init__(self, interface: str, index: int, family: Family, groups: tuple[Address, ...], buffer: int | None):
-        self.interface = interface
+    def __init__(self, key: PortKey, index: int, groups: tuple[Address, ...], buffer: int | None):
+        self.key = key
+        self.interface, self.family, self.protocol = key
+        family = self.family
         self.index = index
-        self.family = family
         self.groups = set(groups)
-        self.socket = open_receiver(SOCKET_FAMILY[family], interface, index, groups, buffer_bytes=buffer)
+        self.unfiltered = ""
+        self.socket = open_receiver(
+            SOCKET_FAMILY[family], self.interface, index, groups, self.protocol, buffer_bytes=buffer
+        )
         self.batch = ReceiveBatch(self.socket.fileno(), RECEIVE_PACKETS, PACKET_BYTES)
         self.slots: dict[int, list[int]] = {}
         self.filter: AdvertFilter | None = None
+        if self.protocol == AH_PROTOCOL:
+            return  # no two are alike
         try:
             self.filter = AdvertFilter.attach(self.socket, SOCKET_FAMILY[family])
         except AdvertFilterUnavailable as reason:
@@ -111,9 +121,11 @@ class Adverts:
         self._handle = handle
         self._senders: dict[Family, socket.socket] = {}
         self._outgoing: dict[int, Outgoing] = {}
-        self._beats: dict[int, tuple[int, list[JoinedBatch]]] = {}
-        self._ports: dict[tuple[str, Family], Port] = {}
+        self._beats: dict[int, tuple[int, list[Together]]] = {}
+        self._ports: dict[PortKey, Port] = {}
         self._port_of: dict[int, Port] = {}
+        self._beside: dict[int, Port] = {}  # where a slot with AH hears who speaks without
+        self._guards: dict[int, Guard] = {}
         self._rules: dict[int, tuple[int, ReceiveRules]] = {}
         self._watched: dict[int, Watched] = {}
         self._current: Arrived | None = None  # the packet being handled
@@ -133,43 +145,27 @@ class Adverts:
         sender = self._senders.get(family)
         if sender is None:
             sender = self._senders[family] = open_sender(SOCKET_FAMILY[family])
+        guard = self._guard(slot, config)
         self._outgoing[slot] = Outgoing(
             sender.fileno(),
-            self._messages(config, standing.primary, standing.priority, index),
-            self._messages(config, standing.primary, RESIGN, index),
+            messages_of(config, standing.primary, standing.priority, index, guard),
+            messages_of(config, standing.primary, RESIGN, index, guard),
+            guard,
         )
 
-    def _messages(self, config: InstanceConfig, source: Address, priority: int, index: int) -> Messages:
-        advert = Advert(
-            version=config.version,
-            vrid=config.vrid,
-            priority=priority,
-            addresses=tuple(address.address for address in config.addresses),
-            adver_interval_ns=config.adver_interval_ns,
-            auth_type=config.auth_type if config.auth_type is AuthType.PASS else AuthType.NONE,
-            auth_data=config.auth_pass if config.auth_type is AuthType.PASS else bytes(8),
-        )
-        if config.checksum_as_v2:
-            form = ChecksumForm.MESSAGE_ONLY
-        elif config.unicast and config.old_checksum is OldChecksum.ALWAYS:
-            form = ChecksumForm.OLD_MULTICAST
+    def _guard(self, slot: int, config: InstanceConfig) -> Guard | None:
+        """What makes and judges the slot's authentication, if it has any that changes from advert to advert."""
+        if not config.guarded:
+            self._guards.pop(slot, None)
+            return None
+        from holdfast.vrrp.guard import fits, make_guard
+
+        guard = self._guards.get(slot)
+        if guard is not None and fits(guard, config):
+            guard.configure(config)
         else:
-            form = ChecksumForm.PSEUDO_HEADER
-        group = config.group
-        targets = [group] if group is not None else [peer.address for peer in config.unicast_peers]
-        family = SOCKET_FAMILY[config.family]
-        hops = 255 if config.unicast_ttl is None or not config.unicast else config.unicast_ttl
-        messages = []
-        for target in targets:
-            octets = encode_vrrp(advert, source=source, destination=target, checksum_form=form)
-            if config.family == Family.IPV4:
-                octets = encode_ipv4(octets, source, target, ttl=hops)
-                control = leave_by(family, index) if index else b""
-            else:
-                hop_limit = None if config.unicast and config.unicast_ttl is None else hops
-                control = leave_by(family, index, source, hop_limit)
-            messages.append((octets, destination(target, index), control))
-        return messages
+            guard = self._guards[slot] = make_guard(config)
+        return guard
 
     def send_now(self, wanted: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         """One advert each for (slot, priority), in one system call a family; (slot, errno) of what failed."""
@@ -178,9 +174,7 @@ class Adverts:
             outgoing = self._outgoing.get(slot)
             if outgoing is None:
                 continue
-            batch = outgoing.batch
-            if priority == RESIGN:  # any other is the router's priority, of which the newest is the one to tell
-                batch = SendBatch(batch.fd, outgoing.resign)
+            batch = outgoing.to_send(priority)
             slots, batches = by_socket.setdefault(batch.fd, ([], []))
             slots.append(slot)
             batches.append(batch)
@@ -197,19 +191,13 @@ class Adverts:
         """The regular adverts of a beat, from arrays that are kept until its members change."""
         kept = self._beats.get(beat)
         if kept is None or kept[0] != version:
-            by_socket: dict[int, list[SendBatch]] = {}
+            by_socket: dict[int, list[tuple[int, Outgoing]]] = {}
             for slot in slots:
                 outgoing = self._outgoing.get(slot)
                 if outgoing is not None:
-                    by_socket.setdefault(outgoing.batch.fd, []).append(outgoing.batch)
-            kept = self._beats[beat] = (version, [JoinedBatch(batches) for batches in by_socket.values()])
-        failed = []
-        for joined in kept[1]:
-            wrong = joined.send()
-            if wrong:
-                sent = [slot for slot in slots if slot in self._outgoing]
-                failed += [(sent[position], errno) for position, errno in wrong if position < len(sent)]
-        return failed
+                    by_socket.setdefault(outgoing.batch.fd, []).append((slot, outgoing))
+            kept = self._beats[beat] = (version, [Together(part) for part in in_parts(by_socket.values())])
+        return [wrong for together in kept[1] for wrong in together.send()]
 
     # ---- in: ports --------------------------------------------------------------------------------------------------
 
@@ -217,57 +205,67 @@ class Adverts:
         """Listen for a slot on its interface; KernelRefused when the kernel won't. Without the interface: not yet."""
         self.dismiss(slot)
         self._rules[slot] = (config.vrid, rules)
+        self._guard(slot, config)
         if config.interface and not index:
             return
-        key = (config.interface, config.family)
-        port = self._ports.get(key)
         groups = {config.group} if config.group is not None else set()
-        if port is not None and (port.index != index or not groups <= port.groups):
-            groups |= port.groups
+        if config.auth_type is AuthType.AH:  # and whoever speaks without is to be seen, not to be unheard
+            carried = self._listen((config.interface, config.family, AH_PROTOCOL), index, groups, buffer)
+            self._join(carried, config.vrid, slot, self._port_of)
+        plain = self._listen((config.interface, config.family, VRRP_PROTOCOL), index, groups, buffer)
+        self._join(plain, config.vrid, slot, self._port_of if slot not in self._port_of else self._beside)
+
+    @staticmethod
+    def _join(port: Port, vrid: int, slot: int, where: dict[int, Port]) -> None:
+        port.slots.setdefault(vrid, []).append(slot)
+        where[slot] = port
+
+    def _listen(self, key: PortKey, index: int, groups: set[Address], buffer: int | None) -> Port:
+        """The port, open for these groups too."""
+        port = self._ports.get(key)
+        if port is not None and port.index == index and groups <= port.groups:
+            return port
+        kept: dict[int, list[int]] = {}
+        if port is not None:
+            groups = groups | port.groups
             kept = port.slots
             for other in [other for slots in kept.values() for other in slots]:
                 self._unwatch_and_tell(other)
-            self._close(key, port)
-            port = None
-        else:
-            kept = {}
-        if port is None:
-            port = Port(config.interface, index, config.family, tuple(sorted(groups)), buffer)
-            port.slots = kept
-            self._ports[key] = port
-            for slots in kept.values():
-                for other in slots:
-                    self._port_of[other] = port
-            opened = port
-            self._watch_fd(port.socket.fileno(), lambda: self._read(opened))
-            if port.filter is None:
-                self.filter_unavailable = port.unfiltered
-        port.slots.setdefault(config.vrid, []).append(slot)
-        self._port_of[slot] = port
+            self._close(port)
+        opened = Port(key, index, tuple(sorted(groups)), buffer)
+        opened.slots = kept
+        self._ports[key] = opened
+        for where in (self._port_of, self._beside):
+            where.update({slot: opened for slot, its in where.items() if its is port})
+        self._watch_fd(opened.socket.fileno(), lambda: self._read(opened))
+        if opened.unfiltered:
+            self.filter_unavailable = opened.unfiltered
+        return opened
 
     def dismiss(self, slot: int) -> None:
         """Listen no more for a slot; the port closes with its last one."""
         self._unwatch_and_tell(slot)
         vrid, _ = self._rules.pop(slot, (0, None))
-        port = self._port_of.pop(slot, None)
-        if port is None:
-            return
-        slots = port.slots.get(vrid, [])
-        if slot in slots:
-            slots.remove(slot)
-        if not slots:
-            port.slots.pop(vrid, None)
-        if not port.slots:
-            self._close((port.interface, port.family), port)
+        for port in (self._port_of.pop(slot, None), self._beside.pop(slot, None)):
+            if port is None:
+                continue
+            slots = port.slots.get(vrid, [])
+            if slot in slots:
+                slots.remove(slot)
+            if not slots:
+                port.slots.pop(vrid, None)
+            if not port.slots:
+                self._close(port)
 
     def forget(self, slot: int) -> None:
         """The slot is gone for good."""
         self.dismiss(slot)
         self._outgoing.pop(slot, None)
+        self._guards.pop(slot, None)
         self._beats.clear()
 
-    def _close(self, key: tuple[str, Family], port: Port) -> None:
-        self._ports.pop(key, None)
+    def _close(self, port: Port) -> None:
+        self._ports.pop(port.key, None)
         self._unwatch_fd(port.socket.fileno())
         port.close()
 
@@ -279,7 +277,9 @@ class Adverts:
         if arrived is None or self._port_of.get(slot) is not arrived.port:
             return
         port, vrid = arrived.port, arrived.message[1]
-        watched = Watched(arrived.look, arrived.ttl, port.filter is not None and len(port.slots.get(vrid, ())) == 1)
+        guarded = slot in self._guards  # each must be judged
+        by_kernel = not guarded and port.filter is not None and len(port.slots.get(vrid, ())) == 1
+        watched = Watched(_look(arrived, guarded), arrived.ttl, by_kernel)
         if slot in self._watched:
             watched.last_at, watched.count = self.heard(slot)
         if watched.by_kernel and port.filter is not None:
@@ -353,7 +353,9 @@ class Adverts:
             got = batch.receive()
             now = monotonic_ns()
             for number in range(got):
-                if port.family == Family.IPV4:
+                if port.protocol == AH_PROTOCOL:
+                    self._read_ah(port, batch, number, now)
+                elif port.family == Family.IPV4:
                     self._read_ipv4(port, batch, number, now)
                 else:
                     self._read_ipv6(port, batch, number, now)
@@ -372,6 +374,20 @@ class Adverts:
         source, target = Address(packet[12:16]), Address(packet[16:20])
         look = packet[12:20] + message
         self._take(Arrived(port, message, source, target, packet[8], look, len(packet)), now)
+
+    def _read_ah(self, port: Port, batch: ReceiveBatch, number: int, now: Nanoseconds) -> None:
+        packet = bytes(batch.payload(number))
+        start = (packet[0] & 15) * 4 if packet else 0
+        if not start or len(packet) < start + 12 or packet[start] != VRRP_PROTOCOL:
+            return  # IPsec of somebody else
+        begins = start + (packet[start + 1] + 2) * 4
+        message = packet[begins : int.from_bytes(packet[2:4], "big")]
+        if len(message) < 8:
+            return self._too_short(port, packet)
+        source, target = Address(packet[12:16]), Address(packet[16:20])
+        arrived = Arrived(port, message, source, target, packet[8], packet[12:20] + message, len(packet))
+        arrived.ip_header, arrived.ah = packet[:start], packet[start:begins]
+        self._take(arrived, now)
 
     def _read_ipv6(self, port: Port, batch: ReceiveBatch, number: int, now: Nanoseconds) -> None:
         message = bytes(batch.payload(number))
@@ -398,23 +414,18 @@ class Adverts:
         for slot in tuple(slots):
             watched = self._watched.get(slot)
             rules = self._rules[slot][1]
-            if watched is not None and watched.look == arrived.look and watched.ttl == arrived.ttl:
-                watched.last_at = now
-                watched.count += 1
+            guard = self._guards.get(slot)
+            if watched is not None and watched.ttl == arrived.ttl and watched.look == _look(arrived, guard is not None):
+                if guard is None or self._authentic(guard, slot, arrived, now):
+                    watched.last_at = now
+                    watched.count += 1
                 continue
             if len(slots) > 1 and not rules.meant_for(arrived.source, arrived.target):
                 continue
-            packet = ReceivedPacket(
-                source=arrived.source,
-                destination=arrived.target,
-                ttl=arrived.ttl,
-                payload=arrived.message,
-                family=port.family,
-            )
-            taken = receive(rules, packet)
+            packet = _packet(arrived, guard)
+            taken = receive(rules, packet, guard)
             if isinstance(taken, PacketRejected):
-                strange = strange_though_refused(rules, packet)
-                self._handle(AdvertRefused(slot, taken.reason.value, taken.text, arrived.source, strange), now)
+                self._refuse(slot, taken, rules, packet, now)
                 continue
             if watched is not None:  # what was absorbed before it counts first
                 at, count = self.heard(slot)
@@ -428,10 +439,39 @@ class Adverts:
             self._handle(event, now)
             self._current = None
 
+    def _authentic(self, guard: Guard, slot: int, arrived: Arrived, now: Nanoseconds) -> bool:
+        """Whether an advert that says what the watched one said is the sender's own, and new; else it is refused."""
+        packet = _packet(arrived, guard)
+        remarks: list[str] = []
+        wrong = guard.judge(packet, said_bytes(packet), remarks)
+        if wrong is not None:
+            self._refuse(slot, wrong, self._rules[slot][1], packet, now)
+        elif remarks:  # rare, and worth telling
+            advert = decode_vrrp(packet.payload, packet.family == Family.IPV6)
+            event = AdvertArrived(slot, advert.priority, packet.source, advert.adver_interval_ns, tuple(remarks))
+            self._handle(event, now)
+        return wrong is None and not remarks
+
+    def _refuse(
+        self, slot: int, wrong: PacketRejected, rules: ReceiveRules, packet: ReceivedPacket, now: Nanoseconds
+    ) -> None:
+        strange = strange_though_refused(rules, packet)
+        self._handle(AdvertRefused(slot, wrong.reason.value, wrong.text, packet.source, strange), now)
+
+    @property
+    def ah_number(self) -> int:
+        """The highest sequence number of any instance with AH; 0 without."""
+        return max((guard.number for guard in self._guards.values()), default=0)
+
+    def count_from(self, number: int) -> None:
+        """Whoever speaks for a dead worker goes on above what it used."""
+        for guard in self._guards.values():
+            guard.count_from(number)
+
     def close(self) -> None:
         """Give every socket back."""
-        for key, port in list(self._ports.items()):
-            self._close(key, port)
+        for port in list(self._ports.values()):
+            self._close(port)
         for sender in self._senders.values():
             sender.close()
 
@@ -439,3 +479,25 @@ class Adverts:
         """Where a slot's adverts go, for messages."""
         port = self._port_of.get(slot)
         return f"{port.interface} ({text(next(iter(port.groups)))})" if port and port.groups else "its peers"
+
+
+def _look(arrived: Arrived, guarded: bool) -> bytes:
+    """What must be the same again for an advert to be routine: all of it, but for a trailer that is judged."""
+    if not guarded:
+        return arrived.look
+    said = message_bytes(arrived.message[0] >> 4, arrived.port.family == Family.IPV6, arrived.message[3])
+    kind = bytes((bool(arrived.ah), len(arrived.message) - said & 0xFF))
+    return arrived.source + arrived.target + kind + arrived.message[:said]
+
+
+def _packet(arrived: Arrived, guard: Guard | None) -> ReceivedPacket:
+    return ReceivedPacket(
+        source=arrived.source,
+        destination=arrived.target,
+        ttl=arrived.ttl,
+        payload=arrived.message,
+        family=arrived.port.family,
+        ah=arrived.ah,
+        ip_header=arrived.ip_header,
+        wall_ns=0 if guard is None else wall_ns(),
+    )

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from holdfast.base.time import SECOND, Nanoseconds
 
 monotonic_ns = time.monotonic_ns
+wall_ns = time.time_ns
+"""The time of day, ns since 1970: it steps when the clock is set."""
 
 
 def asleep_ns() -> Nanoseconds:

@@ -157,7 +157,7 @@ class VrrpWorker:
                 self._heartbeat(now)
                 next_beat = now + HEARTBEAT // 2
                 if pulse is not None:
-                    struct.pack_into("=Q", pulse, 0, now)
+                    struct.pack_into("=QI", pulse, 0, now, self.adverts.ah_number)
             wake_at = engine.wake_at()
             if wake_at is not None and wake_at <= now:
                 self._timers(now)

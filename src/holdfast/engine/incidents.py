@@ -31,6 +31,8 @@ class Cause(StrEnum):
 
     STRANGER = "stranger"
     PASSWORD = "password"
+    CLOCK = "clock"
+    REPLAY = "replay"
     AUTHENTICATION = "authentication"
     VERSION = "version"
     INTERVAL = "interval"
@@ -52,6 +54,13 @@ REFUSALS = {
     "auth_failure": Cause.PASSWORD,
     "invalid_authtype": Cause.AUTHENTICATION,
     "authtype_mismatch": Cause.AUTHENTICATION,
+    "auth_hmac_missing": Cause.AUTHENTICATION,
+    "auth_hmac_malformed": Cause.AUTHENTICATION,
+    "auth_hmac_unknown_key": Cause.PASSWORD,
+    "auth_hmac_invalid": Cause.PASSWORD,
+    "auth_hmac_stale": Cause.CLOCK,
+    "auth_hmac_replay": Cause.REPLAY,
+    "ah_replay": Cause.REPLAY,
     "version_err": Cause.VERSION,
     "advert_interval_err": Cause.INTERVAL,
     "checksum_err": Cause.CHECKSUM,
@@ -65,7 +74,9 @@ REFUSALS = {
 
 WORDS = {
     Cause.STRANGER: "{who} uses our VRID for other addresses: two groups of routers share one election",
-    Cause.PASSWORD: "{who} is master too: its adverts are refused, as its password is another",
+    Cause.PASSWORD: "{who} is master too: its adverts are refused, as its password or key is another",
+    Cause.CLOCK: "{who} is master too: its adverts are refused, as its clock and ours differ too much",
+    Cause.REPLAY: "{who} is master too, or somebody repeats its old adverts: their numbers do not grow",
     Cause.AUTHENTICATION: "{who} is master too: its adverts are refused, as it authenticates in another way",
     Cause.VERSION: "{who} is master too: its adverts are refused, as it speaks another version of VRRP",
     Cause.INTERVAL: "{who} is master too: its adverts are refused, as its interval is another",
@@ -85,8 +96,10 @@ WORDS = {
 
 CURES = {
     Cause.STRANGER: "give one of the two groups another virtual_router_id; `holdfast sniff` shows who speaks",
-    Cause.PASSWORD: "make auth_pass the same on both; `holdfast drift` compares the two files",
-    Cause.AUTHENTICATION: "make auth_type the same on both; `holdfast drift` compares the two files",
+    Cause.PASSWORD: "make auth_pass (or the auth_hmac keys) the same on both; `holdfast drift` compares the two files",
+    Cause.CLOCK: "set both clocks (chronyc tracking, timedatectl); time_window says how far they may differ",
+    Cause.REPLAY: "if it was just started it counts on when it hears us; else `holdfast sniff` shows who sends them",
+    Cause.AUTHENTICATION: "make auth_type (or auth_hmac) the same on both; `holdfast drift` compares the two files",
     Cause.VERSION: "make `version` (or vrrp_version) the same on both; `holdfast drift` compares the two files",
     Cause.INTERVAL: "make advert_int the same on both (VRRPv2 insists); `holdfast drift` compares the two files",
     Cause.CHECKSUM: "see v3_checksum_as_v2 and old_unicast_checksum, or a network card that spoils checksums",

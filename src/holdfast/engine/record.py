@@ -46,7 +46,7 @@ from holdfast.engine.reload import reload
 from holdfast.engine.slot import Held, Slot
 from holdfast.track.machine import ScriptState
 from holdfast.vrrp.announce import Announcements
-from holdfast.vrrp.config import InstanceConfig
+from holdfast.vrrp.config import InstanceConfig, hidden
 from holdfast.vrrp.machine import Standing
 from holdfast.vrrp.messages import Role
 
@@ -401,10 +401,7 @@ def _plan_frames(number: int, plan: VrrpPlan, passwords: dict[bytes, bytes]) -> 
 
 def _without_password(config: InstanceConfig, passwords: dict[bytes, bytes]) -> InstanceConfig:
     """A digest could be guessed at; a number tells no more than whether two passwords are the same."""
-    if not config.auth_pass:
-        return config
-    stands_for = passwords.setdefault(config.auth_pass, b"hidden%2d" % min(len(passwords) + 1, 99))
-    return msgspec.structs.replace(config, auth_pass=stands_for)
+    return hidden(config, lambda secret: passwords.setdefault(secret, b"hidden%2d" % min(len(passwords) + 1, 99)))
 
 
 def _slot_point(

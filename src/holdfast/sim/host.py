@@ -45,7 +45,7 @@ from holdfast.engine.messages import (
 from holdfast.engine.slot import Slot
 from holdfast.sim.wire import Frame, Frames
 from holdfast.vrrp.config import RESIGN, Family
-from holdfast.vrrp.receive import PacketRejected, ReceiveRules, receive, strange_though_refused
+from holdfast.vrrp.receive import Guard, PacketRejected, ReceiveRules, receive, strange_though_refused
 
 SOCKET_QUEUE = 50
 """Adverts that wait in one socket of a host that is frozen."""
@@ -407,8 +407,16 @@ class Host:
                     return None
         return absorbing
 
+    def _guard(self, number: int) -> Guard | None:
+        config = self.engine.slots[number].config if self.engine is not None else None
+        if config is None or not config.guarded:
+            return None
+        from holdfast.sim.seal import seal_guard
+
+        return seal_guard(config)
+
     def _judge(self, number: int, rules: ReceiveRules, frame: Frame) -> EngineEvent:
-        taken = receive(rules, frame.packet)
+        taken = receive(rules, frame.packet, self._guard(number))
         if isinstance(taken, PacketRejected):
             strange = strange_though_refused(rules, frame.packet)
             return AdvertRefused(number, taken.reason.value, taken.text, frame.packet.source, strange)

@@ -67,12 +67,17 @@ class Frames:
     def __init__(self) -> None:
         self._known: dict[tuple[bytes, bytes, int, bytes], Frame] = {}
 
-    def make(self, source: Address, target: Address, hops: int, octets: bytes, family: Family) -> Frame:
+    def make(
+        self, source: Address, target: Address, hops: int, octets: bytes, family: Family,
+        ip_header: bytes = b"", ah: bytes = b"",
+    ) -> Frame:  # fmt: skip
         """The frame that looks so."""
-        key = (source, target, hops, octets)
+        key = (source, target, hops, ah + octets)
         found = self._known.get(key)
         if found is None:
-            packet = ReceivedPacket(source=source, destination=target, ttl=hops, payload=octets, family=family)
+            packet = ReceivedPacket(
+                source=source, destination=target, ttl=hops, payload=octets, family=family, ip_header=ip_header, ah=ah
+            )
             found = self._known[key] = Frame(packet)
         return found
 
@@ -83,15 +88,14 @@ class Frames:
         return self._to_all(config, standing.primary, standing.priority), self._to_all(config, standing.primary, RESIGN)
 
     def _to_all(self, config: InstanceConfig, source: Address, priority: int) -> tuple[Frame, ...]:
-        with_password = config.auth_type is AuthType.PASS
         advert = Advert(
             version=config.version,
             vrid=config.vrid,
             priority=priority,
             addresses=tuple(address.address for address in config.addresses),
             adver_interval_ns=config.adver_interval_ns,
-            auth_type=config.auth_type if with_password else AuthType.NONE,
-            auth_data=config.auth_pass.ljust(8, b"\0") if with_password else bytes(8),
+            auth_type=config.auth_type,
+            auth_data=config.auth_pass.ljust(8, b"\0") if config.auth_type is AuthType.PASS else bytes(8),
         )
         form = ChecksumForm.PSEUDO_HEADER
         if config.checksum_as_v2:
@@ -100,18 +104,19 @@ class Frames:
             form = ChecksumForm.OLD_MULTICAST
         targets = [config.group] if config.group is not None else [peer.address for peer in config.unicast_peers]
         hops = HOPS if config.unicast_ttl is None or not config.unicast else config.unicast_ttl
-        return tuple(
-            self.make(
-                source,
-                target,
-                hops,
-                encode_vrrp(advert, source=source, destination=target, checksum_form=form),
-                config.family,
-            )
-            for target in targets
-        )
+        made = []
+        for target in targets:
+            octets = encode_vrrp(advert, source=source, destination=target, checksum_form=form)
+            header = ah = b""
+            if config.guarded:
+                from holdfast.sim.seal import sealed
+
+                octets, header, ah = sealed(config, octets, source, target, hops)
+            made.append(self.make(source, target, hops, octets, config.family, header, ah))
+        return tuple(made)
 
     def one_hop_on(self, frame: Frame) -> Frame:
         """The frame after a router has passed it on."""
         packet = frame.packet
-        return self.make(packet.source, packet.destination, packet.ttl - 1, packet.payload, packet.family)
+        about = packet.ip_header, packet.ah
+        return self.make(packet.source, packet.destination, packet.ttl - 1, packet.payload, packet.family, *about)

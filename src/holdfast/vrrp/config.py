@@ -1,5 +1,6 @@
 """What an operator asked of one virtual router, in one unit (nanoseconds) and with every default settled."""
 
+from collections.abc import Callable
 from enum import IntEnum, StrEnum
 
 import msgspec
@@ -28,6 +29,39 @@ class AuthType(IntEnum):
     NONE = 0
     PASS = 1
     AH = 2
+
+
+class AuthMode(StrEnum):
+    """How `auth_hmac` treats unsigned adverts, and whether we sign. A bad signature is refused in every mode."""
+
+    ENFORCE = "enforce"  # unsigned ones are refused; we sign
+    PERMISSIVE = "permissive"  # unsigned ones are taken; we sign
+    RECEIVE_ONLY = "receive-only"  # unsigned ones are taken; we don't sign
+
+
+class HmacKey(msgspec.Struct, frozen=True, kw_only=True):
+    """One key: its id on the wire, 1..255, and 32 to 64 octets that are shown nowhere."""
+
+    id: int
+    secret: bytes
+
+    def __repr__(self) -> str:
+        return f"HmacKey(id={self.id})"
+
+
+class AuthHmac(msgspec.Struct, frozen=True, kw_only=True):
+    """`auth_hmac`: every key counts when receiving, `active_key` (one of them) when sending."""
+
+    keys: tuple[HmacKey, ...]
+    active_key: int
+    mode: AuthMode = AuthMode.ENFORCE
+    monotonic: bool = False  # `anti_replay monotonic`: the sender's clock isn't compared with ours
+    time_window_s: int = 5
+
+    @property
+    def signs(self) -> bool:
+        """Whether our adverts carry a signature."""
+        return self.mode is not AuthMode.RECEIVE_ONLY
 
 
 class OldChecksum(StrEnum):
@@ -128,6 +162,7 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True):
     check_unicast_source: bool = False
     auth_type: AuthType = AuthType.NONE
     auth_pass: bytes = b""  # 8 bytes, zero padded
+    auth_hmac: AuthHmac | None = None
     checksum_as_v2: bool = False
     old_checksum: OldChecksum = OldChecksum.AUTO
     receive_buffer_bytes: int | None = None
@@ -160,6 +195,11 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True):
         return self.group is None
 
     @property
+    def guarded(self) -> bool:
+        """Whether adverts carry more than constant octets: AH, or `auth_hmac`."""
+        return self.auth_hmac is not None or self.auth_type is AuthType.AH
+
+    @property
     def succeeds_at_once(self) -> bool:
         """Whether a resigned master is succeeded without Skew_Time: with one peer there is nobody to race with."""
         return self.group is None and len(self.unicast_peers) == 1 and not self.strict and not self.resign_skew
@@ -170,6 +210,16 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True):
         where = self.group.hex() if self.group is not None else f"unicast {self.source.hex() if self.source else ''}"
         peers = "" if self.group is not None else ",".join(sorted(p.address.hex() for p in self.unicast_peers)[:1])
         return f"{self.interface}/{self.family}/{self.vrid}/{where}/{peers}"
+
+
+def hidden(config: InstanceConfig, stands_for: Callable[[bytes], bytes]) -> InstanceConfig:
+    """The same instance, something else in the place of its password and keys."""
+    if config.auth_pass:
+        config = msgspec.structs.replace(config, auth_pass=stands_for(config.auth_pass))
+    if config.auth_hmac is not None:
+        keys = tuple(HmacKey(id=key.id, secret=stands_for(key.secret)) for key in config.auth_hmac.keys)
+        config = msgspec.structs.replace(config, auth_hmac=msgspec.structs.replace(config.auth_hmac, keys=keys))
+    return config
 
 
 class GroupConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,6 @@ Over IPv4 the message's checksum leaves the trailer out; over IPv6 it covers it.
 Only whoever was configured for it imports this module: hashlib costs the daemon memory.
 """
 
-import hashlib
 import hmac
 import struct
 
@@ -78,7 +77,7 @@ def hmac_of(key: bytes, message: bytes, trailer: Trailer, source: Address) -> by
     pseudo = hmac_pseudo_header(message[0] >> 4, message[1], source)
     bare = message[:6] + b"\0\0" + message[8:]
     head = _HEAD.pack(trailer.ext_type, trailer.key_id, trailer.reserved, trailer.sequence)
-    return hmac.new(key, pseudo + bare + head + bytes(HMAC_BYTES), hashlib.sha256).digest()[:HMAC_BYTES]
+    return hmac.digest(key, pseudo + bare + head + bytes(HMAC_BYTES), "sha256")[:HMAC_BYTES]
 
 
 def hmac_is_valid(key: bytes, message: bytes, trailer: Trailer, source: Address) -> bool:

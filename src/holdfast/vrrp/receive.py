@@ -1,6 +1,8 @@
 """The receive checks (RFC 3768 §7.1, RFC 9568 §7.1), in keepalived's order, each with a counter of its own."""
 
+from collections.abc import Sequence
 from enum import StrEnum
+from typing import Protocol
 
 import msgspec
 
@@ -17,6 +19,9 @@ from holdfast.vrrp.packet import (
     decode_vrrp,
     message_bytes,
 )
+
+TRAILER_BYTES = 28
+"""What `auth_hmac` puts behind a message (`vrrp/hmac_trailer.py`)."""
 
 KNOWN_AUTH = {AuthType.NONE, AuthType.PASS, AuthType.AH}
 
@@ -36,6 +41,13 @@ class RejectReason(StrEnum):
     DESTINATION = "destination_err"
     UNICAST_SOURCE = "unicast_src_err"
     OWNER = "owner_ignored"
+    AH_REPLAY = "ah_replay"
+    HMAC_MISSING = "auth_hmac_missing"
+    HMAC_MALFORMED = "auth_hmac_malformed"
+    HMAC_UNKNOWN_KEY = "auth_hmac_unknown_key"
+    HMAC_INVALID = "auth_hmac_invalid"
+    HMAC_STALE = "auth_hmac_stale"
+    HMAC_REPLAY = "auth_hmac_replay"
 
 
 class PacketRejected(msgspec.Struct, frozen=True):
@@ -46,13 +58,43 @@ class PacketRejected(msgspec.Struct, frozen=True):
 
 
 class ReceivedPacket(msgspec.Struct, frozen=True, kw_only=True):
-    """A VRRP message and what its IP header said. `payload` ends where the IP header says it does."""
+    """A VRRP message and what its IP header said. `payload` ends where the IP header says it does.
+
+    `ah` and `ip_header` are there when an Authentication Header stood before the message; `wall_ns` is the time of day
+    of the arrival, ns since 1970, for those who look at signatures.
+    """
 
     source: Address
     destination: Address
     ttl: int
     payload: bytes
     family: Family
+    ah: bytes = b""
+    ip_header: bytes = b""
+    wall_ns: int = 0
+
+
+class Guard(Protocol):
+    """Authentication that remembers: of one virtual router, what it sent and took. `vrrp/guard.py` has both kinds."""
+
+    @property
+    def number(self) -> int:
+        """The sequence number all routers of the VRID share (AH); 0 where there is no such thing."""
+
+    def count_from(self, number: int) -> None:
+        """Send above `number` from now on, where routers share a count."""
+
+    def configure(self, config: InstanceConfig) -> None:
+        """Go on with another configuration; what was sent and taken stays known."""
+
+    def judge(self, packet: ReceivedPacket, said: int, remarks: list[str]) -> PacketRejected | None:
+        """Why the packet, whose message has `said` octets, isn't authentic; None when it is, which is remembered."""
+
+    def enclose(self, message: bytes, source: Address, target: Address, hops: int) -> bytes:
+        """What leaves (IPv4: from the IP header on), with room for what `renew` fills in."""
+
+    def renew(self, packets: Sequence[memoryview], wall_ns: int) -> None:
+        """Make the packets of one advert, a copy a peer, authentic now, in place."""
 
 
 class ReceiveRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +107,7 @@ class ReceiveRules(msgspec.Struct, frozen=True, kw_only=True):
     adver_interval_ns: Nanoseconds
     auth_type: AuthType
     auth_pass: bytes
+    signed: bool  # `auth_hmac`: a trailer is looked at
     addresses: tuple[Address, ...]
     address_set: frozenset[Address]
     peers: frozenset[Address]
@@ -93,6 +136,7 @@ class ReceiveRules(msgspec.Struct, frozen=True, kw_only=True):
             adver_interval_ns=config.adver_interval_ns,
             auth_type=config.auth_type,
             auth_pass=config.auth_pass,
+            signed=config.auth_hmac is not None,
             addresses=addresses,
             address_set=frozenset(addresses),
             peers=frozenset(peer.address for peer in config.unicast_peers),
@@ -112,10 +156,16 @@ class ReceiveRules(msgspec.Struct, frozen=True, kw_only=True):
         return destination == self.group
 
 
-def receive(rules: ReceiveRules, packet: ReceivedPacket) -> Advert | PacketRejected:
-    """The advert, if the packet passes every check; else why not. Never raises, whatever the octets."""
+def receive(rules: ReceiveRules, packet: ReceivedPacket, guard: Guard | None = None) -> Advert | PacketRejected:
+    """The advert, if the packet passes every check; else why not. Never raises, whatever the octets.
+
+    `guard` is the instance's, without which nothing passes where AH or `auth_hmac` is configured.
+    """
     payload = packet.payload
+    remarks: list[str] = []
     problem = _length(rules, packet) or _header(rules, packet)
+    if problem is None and rules.signed:
+        problem = _guarded(guard, packet, remarks)
     if problem is not None:
         return problem
     try:
@@ -123,7 +173,7 @@ def receive(rules: ReceiveRules, packet: ReceivedPacket) -> Advert | PacketRejec
     except Malformed as wrong:
         return PacketRejected(RejectReason.LENGTH, f"{wrong} (from {text(packet.source)})")
     if advert.version == 2:
-        problem = _authentication(rules, packet, advert) or _interval(rules, packet, advert)
+        problem = _authentication(rules, packet, advert, guard, remarks) or _interval(rules, packet, advert)
     if problem is None and advert.type != ADVERTISEMENT:
         line = f"Invalid packet type from {text(packet.source)}. {advert.type} and expect 1"
         problem = PacketRejected(RejectReason.TYPE, line)
@@ -131,7 +181,6 @@ def receive(rules: ReceiveRules, packet: ReceivedPacket) -> Advert | PacketRejec
         problem = _interval(rules, packet, advert)
     if problem is not None:
         return problem
-    remarks: list[str] = []
     return _checksum(rules, packet, advert, remarks) or _sender(rules, packet) or _addresses(
         rules, packet, advert, remarks
     )
@@ -143,8 +192,10 @@ def _length(rules: ReceiveRules, packet: ReceivedPacket) -> PacketRejected | Non
         line = f"vrrp packet from {text(packet.source)} too short, {size} octets of VRRP and expect 8 or more"
         return PacketRejected(RejectReason.LENGTH, line)
     ipv6 = packet.family == Family.IPV6
-    said = message_bytes(packet.payload[0] >> 4, ipv6, packet.payload[3])
-    header = 40 if ipv6 else 20
+    said = said_bytes(packet)
+    header = 40 if ipv6 else 20 + len(packet.ah)
+    if rules.signed and size == said + TRAILER_BYTES:
+        return None
     if size < said:
         line = f"vrrp packet from {text(packet.source)} too short, length {size + header} and expect {said + header}"
         return PacketRejected(RejectReason.LENGTH, line)
@@ -167,7 +218,21 @@ def _header(rules: ReceiveRules, packet: ReceivedPacket) -> PacketRejected | Non
     return None
 
 
-def _authentication(rules: ReceiveRules, packet: ReceivedPacket, advert: Advert) -> PacketRejected | None:
+def said_bytes(packet: ReceivedPacket) -> int:
+    """How long the message in a packet of 8 octets or more says it is."""
+    return message_bytes(packet.payload[0] >> 4, packet.family == Family.IPV6, packet.payload[3])
+
+
+def _guarded(guard: Guard | None, packet: ReceivedPacket, remarks: list[str]) -> PacketRejected | None:
+    if guard is None:
+        line = f"advert from {text(packet.source)} cannot be judged: its authentication is not ready yet"
+        return PacketRejected(RejectReason.AUTH_FAILURE, line)
+    return guard.judge(packet, said_bytes(packet), remarks)
+
+
+def _authentication(
+    rules: ReceiveRules, packet: ReceivedPacket, advert: Advert, guard: Guard | None, remarks: list[str]
+) -> PacketRejected | None:
     if packet.family == Family.IPV6:
         return None
     source = text(packet.source)
@@ -177,6 +242,8 @@ def _authentication(rules: ReceiveRules, packet: ReceivedPacket, advert: Advert)
         line = f"received a {advert.auth_type} auth from {source}, expecting {int(rules.auth_type)}!"
         return PacketRejected(RejectReason.AUTH_MISMATCH, line)
     if rules.auth_type is AuthType.AH:
+        if packet.ah:
+            return _guarded(guard, packet, remarks)
         line = f"advert from {source} says auth type 2 and has no Authentication Header"
         return PacketRejected(RejectReason.AUTH_FAILURE, line)
     if rules.auth_type is AuthType.PASS and not _same(advert.auth_data, rules.auth_pass.ljust(AUTH_BYTES, b"\0")):
