@@ -247,3 +247,40 @@ def test_the_nearest_deadline_comes_first() -> None:
         conversations.on_due(now + span_ns * MILLISECOND)
         assert told == ended
     conversations.close()
+
+
+def test_in_a_busy_time_it_looks_once_a_beat_and_later_is_woken_again() -> None:
+    loop, conversations = Loop(), Conversations()
+    conversations.attach(loop)
+    told: list[Outcome] = []
+
+    def hear(count: int) -> None:
+        """As a worker's loop goes."""
+        until = monotonic_ns() + 10 * SECOND
+        while len(told) < count and monotonic_ns() < until:
+            loop.wait(min(until, conversations.due_at() or until))
+            due = conversations.due_at()
+            if due is not None and due <= monotonic_ns():
+                conversations.on_due(monotonic_ns())
+        assert len(told) == count
+
+    def paced() -> bool:
+        due = conversations.due_at()
+        return due is not None and due % (5 * MILLISECOND) == 0 and due - monotonic_ns() < 100 * MILLISECOND
+
+    with datagrams(lambda octets: [octets]) as port:
+        answered, until = 0, monotonic_ns() + 10 * SECOND
+        while not paced() and monotonic_ns() < until:
+            now, answered = monotonic_ns(), answered + 1
+            whom = target(port)
+            conversations.start("udp", whom, Listener(b"x", wanted=1), lambda outcome, at: told.append(outcome), now)
+            hear(answered)
+        assert paced(), "one after another without a pause, and it is still woken by each"
+        time.sleep(0.11)  # a quiet time is one in which nothing is begun
+        answered += 1
+        conversations.start("udp", target(port), Listener(b"x", wanted=1), lambda outcome, at: told.append(outcome), now)
+        hear(answered)
+        assert not paced()
+        assert all(outcome.ok for outcome in told)
+    conversations.close()
+    loop.close()

@@ -5,7 +5,8 @@ close; a short HTTP check adds one send and one recv. Descriptors are watched ed
 nothing is changed while a conversation goes on; the end of the stream comes with the event that brings the last octets.
 
 Outcomes are told after a batch of events has been worked through: whoever hears of one may start or cancel others.
-Its own epoll descriptor, `fileno()`, nests in any loop.
+Its own epoll descriptor, `fileno()`, nests in any loop. One that is attached to a loop paces itself: while many checks
+are begun, it looks every 5 ms at what came instead of being woken by each answer, which costs more than the answer.
 """
 
 import select
@@ -13,14 +14,22 @@ import socket
 from collections.abc import Callable
 
 from holdfast.base.address import text as address_text
-from holdfast.base.time import Nanoseconds, span_text
+from holdfast.base.time import MILLISECOND, Nanoseconds, span_text
 from holdfast.check.config import Target
 from holdfast.check.conversation import Conversation, Outcome, Said
+from holdfast.check.rota import BEAT_NS
+from holdfast.edge.clock import monotonic_ns
+from holdfast.edge.loop import Loop
 from holdfast.kernel.check_sockets import CheckRefused, open_towards, reason
 
 READ_BYTES = 65536
 READS_AT_ONCE = 4
 """After so many full reads others get their turn."""
+
+BUSY = 40
+"""From so many conversations begun in BUSY_SPAN_NS on, answers are looked for once a beat."""
+
+BUSY_SPAN_NS = 100 * MILLISECOND
 
 Told = Callable[[Outcome, Nanoseconds], None]
 """Hears how a conversation ended, and when."""
@@ -61,6 +70,10 @@ class Conversations:
         self._by_span: dict[Nanoseconds, dict[Talk, None]] = {}  # each in order of its deadlines
         self._wake_at: Nanoseconds | None = None
         self._ended: list[tuple[Talk, Outcome]] = []
+        self._loop: Loop | None = None
+        self._beat_at: Nanoseconds | None = None  # while paced: when to look next
+        self._begun = 0  # since _counted_at
+        self._counted_at: Nanoseconds = 0
         self._buffer = bytearray(READ_BYTES)
         self._view = memoryview(self._buffer)
 
@@ -71,13 +84,27 @@ class Conversations:
         """Readable when somebody answered."""
         return self._epoll.fileno()
 
+    def attach(self, loop: Loop) -> None:
+        """In place of watching `fileno()`: be woken by `loop` when somebody answers, or look by itself in a busy time.
+
+        `on_due` is still to be called.
+        """
+        self._loop = loop
+        loop.watch(self.fileno(), self._woken)
+
+    def _woken(self) -> None:
+        self.on_readable(monotonic_ns())
+
     def due_at(self) -> Nanoseconds | None:
         """When `on_due` is to be called, if nothing happens before; it may come early."""
-        return self._wake_at
+        if self._beat_at is None or (self._wake_at is not None and self._wake_at < self._beat_at):
+            return self._wake_at
+        return self._beat_at
 
     def start(self, transport: str, target: Target, conversation: Conversation, told: Told, now: Nanoseconds) -> Talk:
         """Begin to ask `target`. `told` is called later, from `on_readable` or `on_due`, never from here."""
         talk = Talk(target, conversation, told, now + target.timeout_ns)
+        self._begun += 1
         try:
             opened = open_towards(
                 transport, target.address, target.port, target.bind_address, target.bind_port, target.bind_interface,
@@ -116,9 +143,17 @@ class Conversations:
                 self._advance(talk, events)
         if self._ended:
             self._tell(now)
+        if now - self._counted_at >= BUSY_SPAN_NS:
+            self._count(now)
 
     def on_due(self, now: Nanoseconds) -> None:
-        """End what took too long."""
+        """End what took too long; while paced, go on with what can."""
+        if self._beat_at is not None and now >= self._beat_at:
+            self.on_readable(now)
+        if now - self._counted_at >= BUSY_SPAN_NS:
+            self._count(now)
+        if self._beat_at is not None:
+            self._beat_at = (now // BEAT_NS + 1) * BEAT_NS
         if self._wake_at is None or now < self._wake_at:
             return
         earliest: Nanoseconds | None = None
@@ -135,8 +170,24 @@ class Conversations:
         self._wake_at = earliest
         self._tell(now)
 
+    def _count(self, now: Nanoseconds) -> None:
+        """Whether this is a busy time, by how many conversations were begun lately."""
+        busy = self._begun * BUSY_SPAN_NS >= BUSY * (now - self._counted_at)
+        self._begun = 0
+        self._counted_at = now
+        if busy == (self._beat_at is not None) or self._loop is None:
+            return
+        if busy:
+            self._loop.unwatch(self.fileno())
+            self._beat_at = now
+        else:
+            self._beat_at = None
+            self._loop.watch(self.fileno(), self._woken)
+
     def close(self) -> None:
         """Break everything off."""
+        if self._loop is not None:
+            self._loop.unwatch(self.fileno())
         for talk in list(self._talks.values()):
             self._close(talk)
         self._ended.clear()

@@ -91,7 +91,7 @@ class LvsWorker:
         self._prepare()
         self._say(self.services.begin(self.balancer.wanted(), flush=plan.lvs.flush))
         self._set_timeouts()
-        self.loop.watch(self._conversations.fileno(), self._readable)
+        self._conversations.attach(self.loop)
         self.loop.watch(self._monitor.fileno(), self._addresses_changed)
         self.act([one for one in effects if not isinstance(one, PoolsChanged)], now)
         self._look_where_we_are(now)
@@ -147,9 +147,6 @@ class LvsWorker:
     def _deadline(self, next_beat: Nanoseconds) -> Nanoseconds:
         moments = (next_beat, self.balancer.deadline(), self._conversations.due_at(), self._repair_at)
         return min(at for at in moments if at is not None)
-
-    def _readable(self) -> None:
-        self._conversations.on_readable(monotonic_ns())
 
     def _say(self, lines: list[str]) -> None:
         for line in lines:
