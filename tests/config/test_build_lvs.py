@@ -139,6 +139,10 @@ def test_sync_daemon(tmp_path: Path, line: str, daemon: SyncDaemonConfig) -> Non
     assert plan_of(tmp_path, f"global_defs {{\nlvs_sync_daemon {line}\n}}").sync_daemon == daemon
 
 
+def test_a_sync_daemon_without_words(tmp_path: Path) -> None:
+    assert plan_of(tmp_path, "global_defs {\nlvs_sync_daemon\n}").sync_daemon is None
+
+
 @pytest.mark.parametrize(
     ("method", "forwarding"),
     [
@@ -164,6 +168,21 @@ def test_a_server_takes_the_forwarding_written_before_it_or_else_the_last(tmp_pa
         "real_server 10.0.0.2 80 {\n}\nlb_kind DR\nreal_server 10.0.0.3 80 {\n}\nlb_kind TUN\nreal_server 10.0.0.4 80 {\n}",
     )
     assert [server.forwarding.name for server in service.servers] == ["TUN", "DR", "TUN"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "flags"),
+    [
+        ("flag-1\nlb_algo sh", ServiceFlags.SCHED1),
+        ("lb_algo sh\nsh-port\nlb_algo mh", ServiceFlags.SCHED2),
+        ("lb_algo mh\nmh-fallback\nmh-port", ServiceFlags.SCHED1 | ServiceFlags.SCHED2),
+        ("lb_algo rr\nflag-3\nlb_algo sh\nsh-fallback", ServiceFlags.SCHED1 | ServiceFlags.SCHED3),
+        ("sh-port\nlb_algo sh\nhashed", 0),
+    ],
+)
+def test_flags_of_the_scheduler(tmp_path: Path, lines: str, flags: int) -> None:
+    service = one(tmp_path, f"{lines}\nlb_kind NAT\nprotocol TCP\nreal_server 10.0.0.9 80 {{\n}}")
+    assert service.service.flags == flags
 
 
 GROUP = """virtual_server_group G {

@@ -109,7 +109,7 @@ class LvsBuilder:
             if name == "real_server":
                 draft.servers.append((line, method))
             elif name in ("lvs_sched", "lb_algo"):
-                draft.scheduler, draft.flags = value, 0
+                draft.scheduler = value
             elif name in FLAGS:
                 self._flag(draft, line)
             elif name in ("lvs_method", "lb_kind"):

@@ -48,7 +48,7 @@ def _timeouts(settings: dict[str, Node]) -> Timeouts | None:
 def _sync_daemon(context: Context, settings: dict[str, Node]) -> SyncDaemonConfig | None:
     """`IF [[inst] VRRP] [id N] [maxlen N] [port N] [ttl N] [group IP]`, or as it once was, `IF INST ID`."""
     line = settings.get("lvs_sync_daemon")
-    if line is None:
+    if line is None or line.value is values.INVALID:  # of those that are kept once, the first counts, usable or not
         return None
     words: tuple[str, ...] = line.value
     instance, group = "", None
