@@ -7,12 +7,15 @@ import socket
 import subprocess
 from pathlib import Path
 
+from holdfast.check.config import TcpCheck
+from holdfast.config.check import read_file
 from holdfast.edge.services import Memory, Services
 from holdfast.lab.daemons import keepalived
 from holdfast.lab.hosts import wait_until
 from holdfast.lvs import machine
 from holdfast.lvs.messages import CheckReported
-from tests.usermode.inside.beside import plan_of, saved
+from tests.config.golden import PlainDisk
+from tests.usermode.inside.beside import saved
 from tests.usermode.inside.ipvs import fresh
 
 FILE = Path(__file__).with_name("configurations") / "dying" / "pools.conf"
@@ -22,10 +25,9 @@ class Ours:
     """Our services, their checks' verdicts told by the port that each check asks."""
 
     def __init__(self) -> None:
-        plan = plan_of(str(FILE))
-        ports = [line.split()[1] for line in FILE.read_text().splitlines() if "connect_port" in line]
-        self.port_of = dict(enumerate(map(int, ports)))  # checks are numbered in the order written
-        self.services = plan.services
+        balancer = read_file(str(FILE), disk=PlainDisk()).built.balancer
+        self.port_of = {n: one.target.port for n, one in enumerate(balancer.checks) if isinstance(one, TcpCheck)}
+        self.services = balancer.lvs.services
         self.states = [machine.begin(one)[0] for one in self.services]
 
     def report(self, port: int, ok: bool) -> None:

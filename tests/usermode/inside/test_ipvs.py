@@ -187,6 +187,24 @@ def test_foreign_services_stay_and_ours_are_found_again_after_a_crash(tmp_path: 
         assert not os.path.exists(memory)
 
 
+def test_flushes_and_what_is_left(tmp_path: Path) -> None:
+    with fresh() as ipvs:
+        memory = str(tmp_path / "lvs.table")
+        subprocess.run("ipvsadm -A -t 1.2.3.4:80", shell=True, check=True)
+        first = Services(ipvs, Memory(memory))
+        assert first.begin({WEB: EVERYTHING[WEB]}, flush=True) == []
+        assert ipvs.table() == {WEB: EVERYTHING[WEB]}
+        assert first.end(leave=True) == []
+        assert ipvs.table() == {WEB: EVERYTHING[WEB]}
+        subprocess.run("ipvsadm -A -t 1.2.3.4:80", shell=True, check=True)
+        second = Services(ipvs, Memory(memory))
+        assert second.begin({SIP: EVERYTHING[SIP]}) == []
+        assert ipvs.table().keys() == {SIP, key("tcp", "1.2.3.4", 80)}
+        assert second.end() == []
+        assert ipvs.table().keys() == {key("tcp", "1.2.3.4", 80)}
+        assert not os.path.exists(memory)
+
+
 def test_a_service_somebody_else_made_is_taken_over(tmp_path: Path) -> None:
     with fresh() as ipvs:
         subprocess.run(
