@@ -10,6 +10,7 @@ The engine is pure like the machines it holds: no socket, clock, file or log. Wh
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from holdfast.base.time import MILLISECOND, Nanoseconds, span_text
@@ -126,7 +127,7 @@ class Engine:
             AddressesApplied: self._addresses_applied,
             AddressesRefused: self._addresses_refused,
             AddressLost: self._address_lost,
-            ScriptFinished: self._script_finished,
+            ScriptFinished: partial(scripts.run_finished, self),
             Asleep: self._asleep,
             StopAsked: self._stop_asked,
             ReannounceAsked: self._reannounce_asked,
@@ -243,7 +244,7 @@ class Engine:
         heard = event.heard
         for timed in due:
             if isinstance(timed, ScriptSlot):
-                self._script_due(timed, now)
+                scripts.run_due(self, timed, now)
             else:
                 self._slot_due(timed, heard.get(timed.number, 0), now)
 
@@ -502,25 +503,6 @@ class Engine:
         self.scripts[config.name] = timed
         self.verdicts["script", config.name] = state.up
         self.set_timer(timed, state.next_at)
-
-    def _script_due(self, timed: ScriptSlot, now: Nanoseconds) -> None:
-        if self.scripts.get(timed.config.name) is not timed or self.leaving:
-            return
-        for notice in scripts.due(timed, now):
-            self.tell(notice)
-        self.set_timer(timed, timed.state.next_at)
-
-    def _script_finished(self, event: ScriptFinished, now: Nanoseconds) -> None:
-        timed = self.scripts.get(event.name)
-        notice = scripts.finished(timed, event, now) if timed is not None else None
-        if timed is None or notice is None:
-            return
-        self.verdicts["script", event.name] = timed.state.up
-        self.tell(notice)
-        trackers.script_changed(self, timed)
-        for slot in list(self.slots.values()):
-            if any(use.kind == "script" and use.name == event.name for use in slot.config.trackers):
-                self.reconsider(slot, now)
 
     # ---- sync groups ------------------------------------------------------------------------------------------------
 

@@ -1,11 +1,39 @@
 """Tracking scripts as the engine runs them: what is due, and what a result means."""
 
+from typing import TYPE_CHECKING
+
 from holdfast.base.time import Nanoseconds, span_text
+from holdfast.engine import trackers
 from holdfast.engine.messages import LogLine, Notice, RunScript, ScriptFinished
 from holdfast.engine.slot import ScriptSlot
 from holdfast.track import machine
 from holdfast.track.messages import StartRun, VerdictChanged
 from holdfast.vrrp.messages import Level
+
+if TYPE_CHECKING:
+    from holdfast.engine.engine import Engine
+
+
+def run_due(engine: "Engine", timed: ScriptSlot, now: Nanoseconds) -> None:
+    """A script's time may have come: what is to be run is told, and its next time set."""
+    if engine.scripts.get(timed.config.name) is not timed or engine.leaving:
+        return
+    for notice in due(timed, now):
+        engine.tell(notice)
+    engine.set_timer(timed, timed.state.next_at)
+
+
+def run_finished(engine: "Engine", event: ScriptFinished, now: Nanoseconds) -> None:
+    """A run ended; the instances that track the script are reconsidered when its verdict is another."""
+    timed = engine.scripts.get(event.name)
+    line = finished(timed, event, now) if timed is not None else None
+    if timed is None or line is None:
+        return
+    engine.verdicts["script", event.name] = timed.state.up
+    engine.tell(line)
+    trackers.script_changed(engine, timed)
+    for slot in trackers.users(engine, "script", event.name):
+        engine.reconsider(slot, now)
 
 
 def due(timed: ScriptSlot, now: Nanoseconds) -> list[Notice]:

@@ -19,20 +19,25 @@ NAMED = 32
 def script_changed(engine: "Engine", timed: ScriptSlot) -> None:
     """A tracking script has its first verdict, or another one."""
     name, state = timed.config.name, timed.state
-    users = [
-        slot.config.name
+    named = [slot.config.name for slot in users(engine, "script", name)]
+    _tell(engine, "script", name, bool(state.up), state.last_detail, named)
+
+
+def users(engine: "Engine", kind: str, name: str) -> list[Slot]:
+    """The slots that use a tracker."""
+    return [
+        slot
         for slot in engine.slots.values()
-        if any(use.kind == "script" and use.name == name for use in slot.config.trackers)
+        if any(use.kind == kind and use.name == name for use in slot.config.trackers)
     ]
-    _tell(engine, "script", name, bool(state.up), state.last_detail, users)
 
 
 def interface_changed(engine: "Engine", seen: Interface) -> None:
     """An interface went up, down or away; told when an instance depends on it."""
-    users = [slot.config.name for slot in engine.slots.values() if depends_on(slot.config, seen.name)]
-    if users:
+    named = [slot.config.name for slot in engine.slots.values() if depends_on(slot.config, seen.name)]
+    if named:
         detail = "up" if seen.up else "down" if seen.index else "absent"
-        _tell(engine, "interface", seen.name, seen.up, detail, users)
+        _tell(engine, "interface", seen.name, seen.up, detail, named)
 
 
 def _tell(engine: "Engine", kind: str, name: str, up: bool, detail: str, users: list[str]) -> None:
