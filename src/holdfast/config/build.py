@@ -12,6 +12,7 @@ from holdfast.config.build_group import GroupDraft, build_group, draft_group
 from holdfast.config.build_instance import Draft, InstanceBuilder
 from holdfast.config.build_lvs import build_lvs
 from holdfast.config.build_tracking import Trackers, limited, merged
+from holdfast.config.build_watched import read_links
 from holdfast.config.context import Context, entries
 from holdfast.config.findings import Condition, Trouble
 from holdfast.config.others import Others, read_others, virtual_servers
@@ -67,11 +68,15 @@ def build(context: Context, nodes: list[Node]) -> Built:
     lvs = build_lvs(context, nodes, settings_lines, table.read)
     checks = table.checks
     others = read_others(context, nodes, virtual_servers(lvs, [kind_of(check) for check in checks]))
+    polled = [one.interface for draft, one in instances if "linkbeat_use_polling" in draft.settings]
     plan = VrrpPlan(
         settings=settings,
         instances=tuple(finished),
         groups=tuple(group_configs),
         scripts=trackers.in_use(),
+        files=tuple(file for file in trackers.files.values() if file is not None),
+        processes=tuple(process for process in trackers.processes.values() if process is not None),
+        links=read_links(context, nodes, finished, polled),
         garp_groups=tuple(group for group in garp_groups if group),
     )
     _told_security(context)
@@ -173,7 +178,7 @@ def _join(
 
 
 def _carried_out(use: TrackedUse) -> bool:
-    return use.kind in ("interface", "script")
+    return use.kind != "bfd"
 
 
 def _told_security(context: Context) -> None:

@@ -174,6 +174,8 @@ def read_settings(context: Context, settings: dict[str, Node]) -> Settings:
         scheduling=_scheduling(context, settings),
         receive_buffer_policy=get(settings, "vrrp_rx_bufs_policy", ""),
         receive_buffer_multiplier=get(settings, "vrrp_rx_bufs_multiplier", 3),
+        process_monitor_buffer_bytes=get(settings, "process_monitor_rcv_bufs", 0),
+        process_monitor_buffer_force=get(settings, "process_monitor_rcv_bufs_force", False),
         netlink_monitor_buffer_bytes=get(settings, "vrrp_netlink_monitor_rcv_bufs", 0),
         netlink_monitor_buffer_force=get(settings, "vrrp_netlink_monitor_rcv_bufs_force", False),
         netlink_command_buffer_bytes=get(settings, "vrrp_netlink_cmd_rcv_bufs", 0),

@@ -5,12 +5,13 @@ import msgspec
 from holdfast.base.problem import Grade
 from holdfast.base.time import SECOND
 from holdfast.config.build_global import Defaults
+from holdfast.config.build_watched import read_file, read_process
 from holdfast.config.context import Context, entries, get, last_values
 from holdfast.config.findings import Condition, Trouble
 from holdfast.config.lines import read_use
 from holdfast.config.tree import Node
 from holdfast.config.values import INVALID, RawScript
-from holdfast.track.config import ScriptConfig
+from holdfast.track.config import FileConfig, ProcessConfig, ScriptConfig
 from holdfast.vrrp.config import OWNER, TrackedUse
 
 BLOCKS = {
@@ -36,7 +37,9 @@ class Trackers:
         self.directories = defaults.track_directories
         self.scripts: dict[str, ScriptConfig | None] = {}  # those somebody named
         self.places: dict[str, tuple[int, Node]] = {}  # the vrrp_script blocks, with their order
-        self.others: dict[tuple[str, str], tuple[int, int, bool]] = {}  # kind, name → order, weight, reverse
+        self.others: dict[tuple[str, str], tuple[int, Node]] = {}  # kind, name → order, block
+        self.files: dict[str, FileConfig | None] = {}  # those somebody named
+        self.processes: dict[str, ProcessConfig | None] = {}
 
     def define(self, node: Node, order: int) -> None:
         """Notes a block that defines a tracker; `order` counts the blocks as read."""
@@ -46,9 +49,7 @@ class Trackers:
             self.places.setdefault(node.value, (order, node))
         elif node.name in _DEFINED_BY:
             kind = _DEFINED_BY[node.name]
-            weight = get(last_values(node.children or []), "weight", (1 if kind == "file" else 0, None))
-            key = (kind, node.value)
-            self.others.setdefault(key, (order, weight[0], weight[1] == "reverse"))
+            self.others.setdefault((kind, node.value), (order, node))
 
     def _script(self, node: Node) -> ScriptConfig | None:
         """The script of a `vrrp_script` block; None when it is disabled (told)."""
@@ -114,11 +115,30 @@ class Trackers:
                 if other is None or other[0] > order:
                     self._not_found(entry, kind, owner, other is not None)
                     continue
-                default = other[1:]
+                settled = self._settled(kind, name, other[1])
+                if settled is None:
+                    continue
+                default = settled
             else:
                 self.context.check_interface(entry, name, f"track_interface of {owner}")
             found.append((read_use(kind, entry.line.words, self.context.teller(entry), default), entry))
         return found
+
+    def _settled(self, kind: str, name: str, node: Node) -> tuple[int, bool] | None:
+        """The weight and direction of a tracker somebody names; None when it is left aside (told)."""
+        config: FileConfig | ProcessConfig | None
+        if kind == "file":
+            if name not in self.files:
+                self.files[name] = read_file(self.context, node)
+            config = self.files[name]
+        elif kind == "process":
+            if name not in self.processes:
+                self.processes[name] = read_process(self.context, node)
+            config = self.processes[name]
+        else:
+            weight, direction = get(last_values(node.children or []), "weight", (0, None))
+            return weight, direction == "reverse"
+        return None if config is None else (config.weight, config.reverse)
 
     def _find(self, entry: Node, name: str, owner: str, order: int) -> ScriptConfig | None:
         defined = self.places.get(name)

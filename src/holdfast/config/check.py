@@ -15,6 +15,7 @@ from holdfast.config.others import Others
 from holdfast.config.plan import VrrpPlan
 from holdfast.config.preprocess import Preprocessor
 from holdfast.config.tree import read_tree
+from holdfast.track.config import ProcessConfig
 from holdfast.vrrp.config import InstanceConfig
 
 
@@ -122,10 +123,17 @@ def would_run(plan: VrrpPlan, others: Others) -> dict[str, Any]:
                 "weight": script.weight,
             }
             for script in plan.scripts
-        ],
+        ]
+        + [{"name": one.name, "kind": "file", "path": one.path, "weight": one.weight} for one in plan.files]
+        + [_process(one) for one in plan.processes],
         "virtual_servers": [msgspec.to_builtins(server) for server in others.virtual_servers],
         "bfd": [msgspec.to_builtins(session) for session in others.bfd],
     }
+
+
+def _process(one: ProcessConfig) -> dict[str, Any]:
+    command = " ".join((one.command, *one.parameters))
+    return {"name": one.name, "kind": "process", "command": command, "quorum": one.quorum, "weight": one.weight}
 
 
 def _instance(instance: InstanceConfig) -> dict[str, Any]:

@@ -41,6 +41,21 @@ class Disk:
         """Whether `path` leads to a directory."""
         return os.path.isdir(path)
 
+    def silent_mount(self, path: str) -> str:
+        """The kind of file system `path` is on, when inotify(7) tells nothing of it (nfs, proc …); else ""."""
+        best, kind = "", ""
+        try:
+            with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+                for line in table:
+                    left, _, right = line.partition(" - ")
+                    point = left.split()[4].replace("\\040", " ")
+                    inside = point == "/" or path == point or path.startswith(point + "/")
+                    if inside and len(point) >= len(best):
+                        best, kind = point, right.split()[0]
+        except (OSError, IndexError):
+            return ""
+        return kind if kind in _SILENT else ""
+
     def match(self, pattern: str, directory: str) -> list[str]:
         """Files that match a glob pattern (without braces), sorted; relative patterns begin at `directory`."""
         full = os.path.join(directory, pattern)
@@ -110,6 +125,14 @@ _EXECUTABLE = os.stat_result((stat.S_IFREG | 0o755, 0, 0, 1, 0, 0, 0, 0, 0, 0))
 _SOMEBODY = 65534
 
 
+_SILENT = frozenset(
+    {
+        "proc", "sysfs", "cgroup", "cgroup2", "debugfs", "tracefs", "devpts", "nfs", "nfs4", "cifs", "smb3", "smbfs",
+        "ceph", "afs", "9p", "coda", "gfs2", "ocfs2", "fuse.sshfs", "fuse.glusterfs",
+    }
+)  # fmt: skip
+
+
 class ElsewhereDisk(Disk):
     """Reads the configuration's files here, and takes every script, user and host they name to be in order."""
 
@@ -128,6 +151,10 @@ class ElsewhereDisk(Disk):
     def variables(self) -> dict[str, str]:
         """The environment, and a place for credentials."""
         return {"CREDENTIALS_DIRECTORY": "/run/credentials", **super().variables()}
+
+    def silent_mount(self, path: str) -> str:
+        """Every file system tells of changes."""
+        return ""
 
     def user(self, name: str) -> tuple[int, int, tuple[int, ...]] | None:
         """Every user is there."""

@@ -1,4 +1,4 @@
-"""Checks of entries that are not carried out yet: routes, rules, link polling, link delays."""
+"""Checks of entries that are not carried out yet: routes and rules."""
 
 import re
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from holdfast.config import values
 from holdfast.config.context import Context, entries
 from holdfast.config.findings import Trouble
 from holdfast.config.keywords import Arg, Block
-from holdfast.config.keywords_lines import DELAY, POLLED, ROUTE, ROUTE_TYPES, RULE, U32
+from holdfast.config.keywords_lines import ROUTE, ROUTE_TYPES, RULE, U32
 from holdfast.config.tree import Node
 
 Tell = Callable[[Trouble], None]
@@ -110,25 +110,9 @@ def _argument(arg: Arg, name: str, words: tuple[str, ...], position: int, tell: 
     return position + 1
 
 
-def _polled(words: tuple[str, ...], tell: Tell) -> None:
-    if len(words) > 1:
-        for trouble in values.READERS["choice"](POLLED, words, 1, "")[1]:
-            tell(trouble)
-
-
-def _delays(words: tuple[str, ...], tell: Tell) -> None:
-    if len(words) == 1:
-        tell(Trouble(f"{words[0]} has no delay", "write IF DOWN [UP]", "the line is left aside"))
-    for position in range(1, min(3, len(words))):
-        for trouble in values.READERS["decimal"](DELAY, words, position, "")[1]:
-            tell(trouble)
-
-
 _CHECKS: dict[str, Callable[[tuple[str, ...], Tell], None]] = {
     "static_routes": _route,
     "virtual_routes": _route,
     "static_rules": _rule,
     "virtual_rules": _rule,
-    "linkbeat_interfaces": _polled,
-    "interface_up_down_delays": _delays,
 }

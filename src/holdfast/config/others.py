@@ -87,8 +87,6 @@ def read_others(context: Context, nodes: list[Node], servers: tuple[VirtualServe
             if node.name == "static_ipaddress":
                 for entry in entries(node):
                     read_address(entry.line.words, context.teller(entry), static=True)
-        elif node.name in ("linkbeat_interfaces", "interface_up_down_delays"):
-            check_entries(context, node)
     return Others(
         virtual_servers=servers,
         bfd=tuple(sessions.values()),

@@ -7,7 +7,7 @@ import msgspec
 from holdfast.base.address import VRRP_GROUP_4, VRRP_GROUP_6, Address, text
 from holdfast.base.command import Command
 from holdfast.base.time import Nanoseconds
-from holdfast.track.config import ScriptConfig
+from holdfast.track.config import FileConfig, LinkConfig, ProcessConfig, ScriptConfig
 from holdfast.vrrp.config import GroupConfig, InstanceConfig, hidden
 
 
@@ -55,6 +55,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     netlink_monitor_buffer_force: bool = False
     netlink_command_buffer_bytes: int = 0
     netlink_command_buffer_force: bool = False
+    process_monitor_buffer_bytes: int = 0
+    process_monitor_buffer_force: bool = False
     notify_fifo: Fifo | None = None
     vrrp_notify_fifo: Fifo | None = None
     fifo_write_states_on_reload: bool = False
@@ -82,6 +84,9 @@ class VrrpPlan(msgspec.Struct, frozen=True, kw_only=True):
     instances: tuple[InstanceConfig, ...] = ()
     groups: tuple[GroupConfig, ...] = ()
     scripts: tuple[ScriptConfig, ...] = ()
+    files: tuple[FileConfig, ...] = ()
+    processes: tuple[ProcessConfig, ...] = ()
+    links: tuple[LinkConfig, ...] = ()
     garp_groups: tuple[tuple[str, ...], ...] = ()  # interfaces that share one pace of announcements
 
 

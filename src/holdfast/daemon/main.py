@@ -189,6 +189,7 @@ def _supervise(options: Options, built: Built, log: object, terminal: int) -> in
     supervisor.note("started", told + before)
     listeners.witness.load(built.plan)
     listeners.start(monotonic_ns())
+    supervisor.watchers.load(built.plan, first=True)
 
     def begin(now: int) -> None:
         if supervisor.stopping_at is not None:

@@ -25,6 +25,7 @@ from holdfast.daemon.listeners import Listeners
 from holdfast.daemon.options import Options
 from holdfast.daemon.roles import EXIT_CONFIG, EXIT_FATAL, EXIT_PERMISSION, PULSE_BYTES, fork_vrrp_worker
 from holdfast.daemon.service import Service
+from holdfast.daemon.watchers import Watchers
 from holdfast.edge.channel import Ask, Channel, Ready, Reload, Stop, ToSupervisor
 from holdfast.edge.channel import Reply as WorkerReply
 from holdfast.edge.clock import monotonic_ns
@@ -90,6 +91,7 @@ class Supervisor:
             **command_switch.commands(self),
             **recording.commands(self),
         }
+        self.watchers = Watchers(self)
         self._signal_reader = self._take_signals()
         listeners.witness.reannounce = self._reannounce
 
@@ -196,6 +198,7 @@ class Supervisor:
     def _worker_ready(self, message: Ready) -> None:
         if self.worker is not None:
             self.worker.ready = True
+            self.watchers.tell_all()
         self.listeners.forget_removed(monotonic_ns())
         self.service.ready(f"{message.instances} VRRP instances")
         replies, self._reload_replies = self._reload_replies, []
@@ -377,6 +380,7 @@ class Supervisor:
         self.plan = octets
         now = monotonic_ns()
         self.listeners.new_plan(octets, now)
+        self.watchers.load(octets)
         if self.worker is None:
             self.start_worker(now)
             return

@@ -14,7 +14,15 @@ from typing import Any
 import msgspec
 
 from holdfast.edge.loop import Loop
-from holdfast.engine.messages import AnyNotice, LogLine, ReannounceAsked, ScriptFinished
+from holdfast.engine.messages import (
+    AnyNotice,
+    LinkPolled,
+    LogLine,
+    ProcessesCounted,
+    ReannounceAsked,
+    ScriptFinished,
+    TrackerReported,
+)
 from holdfast.vrrp.messages import Level
 
 PIECE = 60  # messages a packet
@@ -83,7 +91,8 @@ class Stop(msgspec.Struct, frozen=True, tag=True):
 
 
 ToSupervisor = AnyNotice | Ready | Reply
-ToWorker = ScriptFinished | ReannounceAsked | Ask | Record | Reload | Stop | Switch | HoldServer
+Reported = TrackerReported | ProcessesCounted | LinkPolled
+ToWorker = ScriptFinished | Reported | ReannounceAsked | Ask | Record | Reload | Stop | Switch | HoldServer
 
 
 class Channel:

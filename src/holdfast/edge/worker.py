@@ -35,7 +35,9 @@ from holdfast.engine.messages import (
     Hush,
     InterfaceSeen,
     Leaving,
+    LinkPolled,
     LogLine,
+    ProcessesCounted,
     Readvertise,
     ReannounceAsked,
     RoutineHeard,
@@ -46,6 +48,7 @@ from holdfast.engine.messages import (
     StopAsked,
     Tell,
     TimersDue,
+    TrackerReported,
     Unwatch,
     Watch,
 )
@@ -406,7 +409,7 @@ class VrrpWorker:
     def on_message(self, message: object, fd: int | None) -> None:
         """Something the supervisor says."""
         now = monotonic_ns()
-        if isinstance(message, ScriptFinished | ReannounceAsked):
+        if isinstance(message, ScriptFinished | ReannounceAsked | TrackerReported | ProcessesCounted | LinkPolled):
             self.handle(message, now)
         elif isinstance(message, Ask):
             self._background.append(self._answer(message))

@@ -15,9 +15,9 @@ from typing import Any
 
 from holdfast.base.time import MILLISECOND, Nanoseconds, span_text
 from holdfast.config.plan import VrrpPlan
-from holdfast.engine import holds, lines, scripts, suspicions, trackers
+from holdfast.engine import holds, lines, scripts, suspicions, trackers, watched
 from holdfast.engine.beats import Beats
-from holdfast.engine.faults import depends_on, expect_interfaces, own_faults, primary_address
+from holdfast.engine.faults import depends_on, expect_verdicts, own_faults, primary_address
 from holdfast.engine.groups import Groups
 from holdfast.engine.messages import (
     AddressesApplied,
@@ -50,7 +50,7 @@ from holdfast.engine.messages import (
     Unwatch,
     Watch,
 )
-from holdfast.engine.slot import ScriptSlot, Slot
+from holdfast.engine.slot import LinkSlot, ProcessSlot, ScriptSlot, Slot
 from holdfast.engine.standing import restand
 from holdfast.engine.timers import Timed, Timers, earlier
 from holdfast.track import machine as script_machine
@@ -107,7 +107,10 @@ class Engine:
         self.beats = Beats()
         self.scripts: dict[str, ScriptSlot] = {}
         self.interfaces: dict[str, Interface] = {}
-        self.verdicts: dict[tuple[str, str], bool | None] = {}
+        self.processes: dict[str, ProcessSlot] = {}
+        self.links: dict[str, LinkSlot] = {}
+        self.verdicts: dict[tuple[str, str], int | None] = {}  # up or not; of a file its number
+        self.details: dict[tuple[str, str], str] = {}  # shown, decide nothing
         self.groups = Groups()
         self.leaving = False
         self.number = 0
@@ -131,6 +134,7 @@ class Engine:
             Asleep: self._asleep,
             StopAsked: self._stop_asked,
             ReannounceAsked: self._reannounce_asked,
+            **watched.handlers(self),
         }
 
     # ---- the verb ---------------------------------------------------------------------------------------------------
@@ -153,6 +157,7 @@ class Engine:
             self.add_script(script_machine.start(script, now), script)
         for config in self.plan.instances:
             self.add_slot(config, now)
+        watched.adopt(self, self.plan, now)
         self.form_groups()
         for slot in list(self.slots.values()):
             self.reconsider(slot, now)
@@ -243,10 +248,10 @@ class Engine:
         due, self._due = self._due, []
         heard = event.heard
         for timed in due:
-            if isinstance(timed, ScriptSlot):
-                scripts.run_due(self, timed, now)
-            else:
+            if isinstance(timed, Slot):
                 self._slot_due(timed, heard.get(timed.number, 0), now)
+            else:
+                watched.due(self, timed, now)
 
     def _slot_due(self, slot: Slot, heard_at: Nanoseconds, now: Nanoseconds) -> None:
         state = slot.state
@@ -420,7 +425,10 @@ class Engine:
     # ---- interfaces, addresses, trackers ----------------------------------------------------------------------------
 
     def _interface_seen(self, event: InterfaceSeen, now: Nanoseconds) -> None:
-        seen = event.interface
+        self.take_interface(watched.believed(self, event.interface, now), now)
+
+    def take_interface(self, seen: Interface, now: Nanoseconds) -> None:
+        """An interface counts as it is given here from now on."""
         before = self.interfaces.get(seen.name)
         if before == seen:
             return
@@ -542,7 +550,7 @@ class Engine:
     def add_slot(self, config: InstanceConfig, now: Nanoseconds) -> Slot:
         """Take an instance into the plan; it begins when `reconsider` finds nothing against it."""
         self.number += 1
-        expect_interfaces(config, self.verdicts)
+        expect_verdicts(config, self.verdicts)
         slot = Slot(self.number, config, now)
         slot.start_at = now + config.start_delay_ns
         slot.standing = Standing(effective_priority(config, self.verdicts), primary_address(config, self.interfaces))

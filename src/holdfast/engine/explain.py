@@ -19,17 +19,21 @@ from holdfast.engine.messages import (
     Asleep,
     EngineEffect,
     InterfaceSeen,
+    LinkPolled,
+    ProcessesCounted,
     ReannounceAsked,
     ScriptFinished,
     SendOne,
     SetAddresses,
     StopAsked,
     TimersDue,
+    TrackerReported,
 )
 from holdfast.engine.record import Begun, Commanded, Reloaded
 from holdfast.engine.slot import Slot
 from holdfast.vrrp.machine import ROWS, Backup, Fault, Initialize, Master, Standing, State
 from holdfast.vrrp.messages import Event, Role
+from holdfast.vrrp.priority import verdict_text
 
 Clock = Callable[[Nanoseconds], str]
 """A moment of the recording as wall time."""
@@ -160,6 +164,12 @@ def event_text(engine: Engine, event: Any) -> str:
             return f"interface {seen.name} is {state}" + (f", with {addresses}" if seen.index else "")
         case ScriptFinished():
             return f"script {event.name} {scripts.outcome(event)}"
+        case TrackerReported():
+            return f"{event.kind} {event.name} is {verdict_text(event.kind, event.value)}"
+        case ProcessesCounted():
+            return f"{event.count} processes match {event.name}"
+        case LinkPolled():
+            return f"interface {event.interface} was asked, and has {'a' if event.up else 'no'} link"
         case AddressesApplied():
             return f"the kernel has the addresses of {', '.join(_name(engine, slot) for slot in event.slots)}"
         case AddressesRefused():

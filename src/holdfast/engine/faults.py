@@ -8,7 +8,7 @@ from holdfast.vrrp.config import Family, InstanceConfig
 from holdfast.vrrp.priority import failed_trackers
 
 Interfaces = Mapping[str, Interface]
-Verdicts = Mapping[tuple[str, str], bool | None]
+Verdicts = Mapping[tuple[str, str], int | None]
 
 
 def depends_on(config: InstanceConfig, interface: str) -> bool:
@@ -20,11 +20,10 @@ def depends_on(config: InstanceConfig, interface: str) -> bool:
     )
 
 
-def expect_interfaces(config: InstanceConfig, verdicts: dict[tuple[str, str], bool | None]) -> None:
-    """A tracked interface that nobody has seen is down, not undecided."""
+def expect_verdicts(config: InstanceConfig, verdicts: dict[tuple[str, str], int | None]) -> None:
+    """A tracked interface that nobody has seen is down; every other tracker is undecided until it is told of."""
     for use in config.trackers:
-        if use.kind == "interface":
-            verdicts.setdefault(("interface", use.name), False)
+        verdicts.setdefault((use.kind, use.name), False if use.kind == "interface" else None)
 
 
 def primary_address(config: InstanceConfig, interfaces: Interfaces) -> Address | None:

@@ -12,7 +12,7 @@ from holdfast.vrrp.messages import Event, Role
 from holdfast.vrrp.priority import undecided_trackers
 from holdfast.vrrp.sync_group import Member, group_role, settle
 
-Verdicts = dict[tuple[str, str], bool | None]
+Verdicts = dict[tuple[str, str], int | None]
 
 
 class Groups:

@@ -78,7 +78,7 @@ class Narrator:
 
 
 def _tracker(notice: TrackerNotice, time: str) -> Entry:
-    what = f"{notice.kind} {'up' if notice.up else 'down'}"
+    what = f"{notice.kind} {notice.value if notice.value is not None else 'up' if notice.up else 'down'}"
     return Entry(
         time=time, kind="tracker", name=notice.name, what=what, cause=notice.detail, of=notice.kind, up=notice.up,
         instances=notice.instances,

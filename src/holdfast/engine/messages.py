@@ -75,6 +75,29 @@ class InterfaceSeen(EngineEvent, frozen=True):
     interface: Interface
 
 
+class TrackerReported(EngineEvent, frozen=True):
+    """What a tracker that is watched outside says now: the number of a file, else whether it is up."""
+
+    kind: str  # as in TrackedUse
+    name: str
+    value: bool | int
+    detail: str = ""
+
+
+class ProcessesCounted(EngineEvent, frozen=True):
+    """So many processes match the `vrrp_track_process` of that name now."""
+
+    name: str
+    count: int
+
+
+class LinkPolled(EngineEvent, frozen=True):
+    """Whether an interface has a link, as the interface itself says (`linkbeat_interfaces`)."""
+
+    interface: str
+    up: bool
+
+
 class AddressesApplied(EngineEvent, frozen=True):
     """The kernel has confirmed the addresses of these slots."""
 
@@ -251,6 +274,7 @@ class TrackerNotice(Notice, frozen=True, kw_only=True):
     up: bool
     detail: str
     instances: tuple[str, ...] = ()
+    value: int | None = None  # of a file: its number
 
 
 class HoldNotice(Notice, frozen=True, kw_only=True):

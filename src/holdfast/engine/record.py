@@ -35,16 +35,20 @@ from holdfast.engine.messages import (
     EngineEvent,
     Interface,
     InterfaceSeen,
+    LinkPolled,
+    ProcessesCounted,
     ReannounceAsked,
     RoutineHeard,
     ScriptFinished,
     SendBeat,
     StopAsked,
     TimersDue,
+    TrackerReported,
 )
 from holdfast.engine.reload import reload
 from holdfast.engine.slot import Held, Slot
 from holdfast.track.machine import ScriptState
+from holdfast.track.process import ProcessState
 from holdfast.vrrp.announce import Announcements
 from holdfast.vrrp.config import InstanceConfig, hidden
 from holdfast.vrrp.machine import Standing
@@ -77,6 +81,9 @@ AnyEvent = (
     | AddressesRefused
     | AddressLost
     | ScriptFinished
+    | TrackerReported
+    | ProcessesCounted
+    | LinkPolled
     | Asleep
     | ReannounceAsked
     | StopAsked
@@ -112,6 +119,24 @@ class ScriptPoint(msgspec.Struct, frozen=True, array_like=True):
 
     name: str
     state: ScriptState
+    timer_at: Nanoseconds | None
+
+
+class ProcessPoint(msgspec.Struct, frozen=True, array_like=True):
+    """A tracked process at a checkpoint."""
+
+    name: str
+    state: ProcessState
+    timer_at: Nanoseconds | None
+
+
+class LinkPoint(msgspec.Struct, frozen=True, array_like=True):
+    """An interface whose link is not believed at once, at a checkpoint."""
+
+    name: str
+    seen: Interface | None
+    silent: bool
+    due_at: Nanoseconds | None
     timer_at: Nanoseconds | None
 
 
@@ -151,11 +176,13 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True, tag=4):
     hold_until: Nanoseconds
     leaving: bool
     interfaces: tuple[Interface, ...]
-    verdicts: tuple[tuple[str, str, bool | None], ...]
+    verdicts: tuple[tuple[str, str, bool | int | None], ...]
     roles: dict[str, Role]
     beats: tuple[tuple[int, Nanoseconds, Nanoseconds, tuple[int, ...]], ...]
-    timers: tuple[tuple[Nanoseconds, int, int | str], ...]  # when, ticket, the slot's number or the script's name
+    timers: tuple[tuple[Nanoseconds, int, int | str | tuple[str, str]], ...]  # when, ticket, who (`_who`)
     scripts: tuple[ScriptPoint, ...]
+    processes: tuple[ProcessPoint, ...] = ()
+    links: tuple[LinkPoint, ...] = ()
 
 
 class Slots(msgspec.Struct, frozen=True, array_like=True, tag=5):
@@ -331,9 +358,7 @@ class RecordedEngine(Engine):
                 self._begin_segment(now)
 
     def _begin_segment(self, now: Nanoseconds) -> None:
-        ids = {id(slot): slot.number for slot in self.slots.values()}
-        names = {id(script): name for name, script in self.scripts.items()}
-        known: dict[int, int | str] = {**ids, **names}
+        known = self._who()
         point = Checkpoint(
             now=now,
             plan=self._plan_number,
@@ -348,9 +373,21 @@ class RecordedEngine(Engine):
                 (at, ticket, known[id(timed)]) for at, ticket, timed in self._timers.entries() if id(timed) in known
             ),
             scripts=tuple(ScriptPoint(name, s.state, s.timer_at) for name, s in self.scripts.items()),
+            processes=tuple(ProcessPoint(name, p.state, p.timer_at) for name, p in self.processes.items()),
+            links=tuple(
+                LinkPoint(name, link.seen, link.silent, link.due_at, link.timer_at) for name, link in self.links.items()
+            ),
         )
         self._segment = _Segment(point, list(map(_POINT, self.slots.values())), {self._plan_number: self.plan})
         self._segments.append(self._segment)
+
+    def _who(self) -> dict[int, int | str | tuple[str, str]]:
+        """How whatever has a timer is named: a slot by its number, a script by its name, others by kind and name."""
+        known: dict[int, int | str | tuple[str, str]] = {id(slot): slot.number for slot in self.slots.values()}
+        known.update((id(script), name) for name, script in self.scripts.items())
+        known.update((id(slot), ("process", name)) for name, slot in self.processes.items())
+        known.update((id(link), ("link", name)) for name, link in self.links.items())
+        return known
 
     # ---- writing ----------------------------------------------------------------------------------------------------
 

@@ -7,8 +7,9 @@ import msgspec
 
 from holdfast.base.time import Nanoseconds
 from holdfast.config.plan import VrrpPlan
+from holdfast.engine import watched
 from holdfast.engine.engine import Engine
-from holdfast.engine.faults import expect_interfaces
+from holdfast.engine.faults import expect_verdicts
 from holdfast.engine.messages import (
     AnnounceAddresses,
     Configure,
@@ -53,14 +54,17 @@ def reload(engine: Engine, plan: VrrpPlan, interfaces: list[Interface], now: Nan
             _change(engine, slot_or_none, config, now)
             touched.append(slot_or_none)
             changed += 1
+    settled = watched.adopt(engine, plan, now)
     bound_to = {slot.number: slot.group for slot in engine.slots.values()}
     engine.form_groups()
     # one whose group is another now, though its own lines are the same, may have been held or failed by the old one
     known = {slot.number for slot in touched}
     others = [slot for slot in engine.slots.values() if slot.number not in known]
-    touched += [slot for slot in others if slot.group != bound_to[slot.number]]
+    touched += [slot for slot in others if slot.group != bound_to[slot.number] or slot.config.trackers]
     for slot in touched:
         engine.reconsider(slot, now)
+    for interface in settled:
+        engine.take_interface(interface, now)
     stopped = len(old.keys() - kept)
     same = len(plan.instances) - started - changed
     summary = f"Reloaded: {same} unchanged, {changed} changed, {started} started, {stopped} stopped"
@@ -94,7 +98,7 @@ def _reload_scripts(engine: Engine, plan: VrrpPlan, now: Nanoseconds) -> None:
 def _change(engine: Engine, slot: Slot, config: InstanceConfig, now: Nanoseconds) -> None:
     """Give `slot` its new configuration; its state stays."""
     was, slot.config = slot.config, config
-    expect_interfaces(config, engine.verdicts)
+    expect_verdicts(config, engine.verdicts)
     slot.refused = ""
     engine.emit(Configure(slot.number))
     if slot.watched:

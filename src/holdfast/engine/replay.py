@@ -18,7 +18,7 @@ from holdfast.engine.engine import Engine
 from holdfast.engine.messages import EngineEffect, Interface, SendBeat, TimersDue
 from holdfast.engine.record import Begun, Entry, Frame, Happened, Instances, PlanHead, Reloaded, Routine
 from holdfast.engine.reload import reload
-from holdfast.engine.slot import ScriptSlot, Slot
+from holdfast.engine.slot import LinkSlot, ProcessSlot, ScriptSlot, Slot
 from holdfast.engine.timers import Timed
 from holdfast.vrrp.machine import ROLES
 
@@ -206,7 +206,7 @@ def _restored(recording: Recording, start: record.Fresh | record.Checkpoint, kin
     engine.interfaces = {interface.name: interface for interface in start.interfaces}
     engine.verdicts = {(kind_, name): up for kind_, name, up in start.verdicts}
     configs = {config.key: config for config in plan.instances}
-    by_number: dict[int | str, Timed] = {}
+    by_number: dict[int | str | tuple[str, str], Timed] = {}
     for point in recording.slots:
         if point.key not in configs or point.kind not in STATES:
             raise BadRecordingError(f"slot {point.number} ({point.key}, {point.kind}) is unknown: write a new one")
@@ -222,10 +222,26 @@ def _restored(recording: Recording, start: record.Fresh | record.Checkpoint, kin
         timed = engine.scripts[script.name] = ScriptSlot(scripts[script.name], script.state)
         timed.timer_at = script.timer_at
         by_number[script.name] = timed
+    _restore_watched(engine, plan, start, by_number)
     engine.groups.roles = dict(start.roles)
     engine.beats.put_back(start.beats)
     engine.resume([(at, ticket, by_number[who]) for at, ticket, who in start.timers])
     return engine
+
+
+def _restore_watched(
+    engine: Engine, plan: VrrpPlan, start: record.Checkpoint, by_number: dict[int | str | tuple[str, str], Timed]
+) -> None:
+    processes = {config.name: config for config in plan.processes}
+    for point in start.processes:
+        slot = engine.processes[point.name] = ProcessSlot(processes[point.name])
+        slot.state, slot.timer_at = point.state, point.timer_at
+        by_number["process", point.name] = slot
+    links = {config.name: config for config in plan.links}
+    for at in start.links:
+        link = engine.links[at.name] = LinkSlot(links[at.name], at.seen)
+        link.silent, link.due_at, link.timer_at = at.silent, at.due_at, at.timer_at
+        by_number["link", at.name] = link
 
 
 # ---- deciding again -------------------------------------------------------------------------------------------------

@@ -4,8 +4,10 @@ import msgspec
 
 from holdfast.base.address import Address
 from holdfast.base.time import Nanoseconds
-from holdfast.track.config import ScriptConfig
+from holdfast.engine.messages import Interface
+from holdfast.track.config import LinkConfig, ProcessConfig, ScriptConfig
 from holdfast.track.machine import ScriptState
+from holdfast.track.process import ProcessState
 from holdfast.vrrp.announce import QUIET, Announcements
 from holdfast.vrrp.config import InstanceConfig
 from holdfast.vrrp.machine import Initialize, Standing, State
@@ -89,4 +91,28 @@ class ScriptSlot:
     def __init__(self, config: ScriptConfig, state: ScriptState) -> None:
         self.config = config
         self.state = state
+        self.timer_at: Nanoseconds | None = None
+
+
+class ProcessSlot:
+    """A tracked process as the engine sees it."""
+
+    __slots__ = ("config", "state", "timer_at")
+
+    def __init__(self, config: ProcessConfig) -> None:
+        self.config = config
+        self.state = ProcessState()
+        self.timer_at: Nanoseconds | None = None
+
+
+class LinkSlot:
+    """An interface whose link is not believed at once, or is asked for: what the kernel says, and what that counts."""
+
+    __slots__ = ("config", "due_at", "seen", "silent", "timer_at")
+
+    def __init__(self, config: LinkConfig, seen: Interface | None) -> None:
+        self.config = config
+        self.seen = seen  # as the kernel tells it
+        self.silent = False  # whoever polls it found no link
+        self.due_at: Nanoseconds | None = None  # when another state of the link counts
         self.timer_at: Nanoseconds | None = None

@@ -3,7 +3,7 @@
 from heapq import heappop, heappush
 
 from holdfast.base.time import MILLISECOND, Nanoseconds
-from holdfast.engine.slot import ScriptSlot, Slot
+from holdfast.engine.slot import LinkSlot, ProcessSlot, ScriptSlot, Slot
 
 LEAD: Nanoseconds = MILLISECOND
 """How long before a silent master counts as down the loop is awake: waking takes time, too."""
@@ -13,7 +13,7 @@ AHEAD_SHARE = 4
 
 MOST_AHEAD: Nanoseconds = 250 * MILLISECOND
 
-Timed = Slot | ScriptSlot
+Timed = Slot | ScriptSlot | ProcessSlot | LinkSlot
 
 
 class Timers:

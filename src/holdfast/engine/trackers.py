@@ -7,7 +7,7 @@ from holdfast.engine.faults import depends_on
 from holdfast.engine.messages import Interface, PriorityNotice, TrackerNotice
 from holdfast.engine.slot import ScriptSlot, Slot
 from holdfast.vrrp.messages import Role
-from holdfast.vrrp.priority import contribution
+from holdfast.vrrp.priority import contribution, verdict_text
 
 if TYPE_CHECKING:
     from holdfast.engine.engine import Engine
@@ -32,6 +32,11 @@ def users(engine: "Engine", kind: str, name: str) -> list[Slot]:
     ]
 
 
+def reported(engine: "Engine", kind: str, name: str, up: bool, detail: str, value: int | None = None) -> None:
+    """A file, a process or what the edge keeps has its first verdict, or another one."""
+    _tell(engine, kind, name, up, detail, [slot.config.name for slot in users(engine, kind, name)], value)
+
+
 def interface_changed(engine: "Engine", seen: Interface) -> None:
     """An interface went up, down or away; told when an instance depends on it."""
     named = [slot.config.name for slot in engine.slots.values() if depends_on(slot.config, seen.name)]
@@ -40,12 +45,14 @@ def interface_changed(engine: "Engine", seen: Interface) -> None:
         _tell(engine, "interface", seen.name, seen.up, detail, named)
 
 
-def _tell(engine: "Engine", kind: str, name: str, up: bool, detail: str, users: list[str]) -> None:
+def _tell(
+    engine: "Engine", kind: str, name: str, up: bool, detail: str, users: list[str], value: int | None = None
+) -> None:
     named = tuple(users) if len(users) <= NAMED else ()
-    engine.tell(TrackerNotice(kind=kind, name=name, up=up, detail=detail, instances=named))
+    engine.tell(TrackerNotice(kind=kind, name=name, up=up, detail=detail, instances=named, value=value))
 
 
-def priority_changed(slot: Slot, was: int, verdicts: Mapping[tuple[str, str], bool | None]) -> PriorityNotice:
+def priority_changed(slot: Slot, was: int, verdicts: Mapping[tuple[str, str], int | None]) -> PriorityNotice:
     """The effective priority of a slot was another: what counts now."""
     role = slot.role if slot.role in (Role.MASTER, Role.BACKUP) else None
     return PriorityNotice(
@@ -58,7 +65,7 @@ def priority_changed(slot: Slot, was: int, verdicts: Mapping[tuple[str, str], bo
     )
 
 
-def _counts(slot: Slot, verdicts: Mapping[tuple[str, str], bool | None]) -> str:
+def _counts(slot: Slot, verdicts: Mapping[tuple[str, str], int | None]) -> str:
     if slot.held is not None:
         return f"switch --{'here' if slot.held.here else 'away'} by {slot.held.by}"
     base = slot.config.priority
@@ -66,5 +73,5 @@ def _counts(slot: Slot, verdicts: Mapping[tuple[str, str], bool | None]) -> str:
     for use in slot.config.trackers:
         up = verdicts.get((use.kind, use.name))
         if adds := contribution(use, up):
-            said.append(f"{use.kind} {use.name} is {'up' if up else 'down'}: {adds:+d}")
+            said.append(f"{use.kind} {use.name} is {verdict_text(use.kind, up)}: {adds:+d}")
     return f"base {base}; {', '.join(said)}" if said else f"base {base}"

@@ -9,11 +9,12 @@ from holdfast.engine.engine import Engine
 from holdfast.engine.node import COUNTERS as COUNTERS
 from holdfast.engine.node import NodeView as NodeView
 from holdfast.engine.slot import ScriptSlot, Slot
+from holdfast.track import process
 from holdfast.track.view import TrackerView
 from holdfast.vrrp.config import OWNER, Family, TrackedUse, VirtualAddress
 from holdfast.vrrp.machine import Backup, Initialize, master_down_interval
 from holdfast.vrrp.messages import Role
-from holdfast.vrrp.priority import contribution, undecided_trackers
+from holdfast.vrrp.priority import contribution, fails, undecided_trackers
 from holdfast.vrrp.view import GroupView, HeardView, HeldView, InstanceView, MasterView, TrackedView
 
 Heard = tuple[Nanoseconds, int] | None
@@ -110,9 +111,19 @@ def instance_view(
 
 def tracked_view(engine: Engine, use: TrackedUse) -> TrackedView:
     """What one tracker does to an instance now."""
-    up = engine.verdicts.get((use.kind, use.name))
+    verdict = engine.verdicts.get((use.kind, use.name))
+    up = None if verdict is None else bool(verdict)
+    value = None
+    if use.kind == "file" and verdict is not None:
+        up, value = not fails(use, verdict), int(verdict)
     return TrackedView(
-        kind=use.kind, name=use.name, weight=use.weight, reverse=use.reverse, up=up, contribution=contribution(use, up)
+        kind=use.kind,
+        name=use.name,
+        weight=use.weight,
+        reverse=use.reverse,
+        up=up,
+        contribution=contribution(use, verdict),
+        value=value,
     )
 
 
@@ -180,6 +191,28 @@ def interface_views(engine: Engine) -> list[TrackerView]:
     return views
 
 
+def watched_views(engine: Engine) -> list[TrackerView]:
+    """Files, processes, and what the edge keeps."""
+    views = []
+    for config in engine.plan.files:
+        value = engine.verdicts.get(("file", config.name))
+        detail = engine.details.get(("file", config.name)) or ("not read yet" if value is None else str(value))
+        up = None if value is None else True
+        views.append(
+            TrackerView(kind="file", name=config.name, up=up, weight=config.weight, detail=detail, value=value)
+        )
+    for name, slot in engine.processes.items():
+        up, count, weight = slot.state.up, slot.state.count, slot.config.weight
+        detail = "not counted yet" if up is None else process.detail(slot.config, count)
+        views.append(TrackerView(kind="process", name=name, up=up, weight=weight, detail=detail, value=count))
+    for (kind, name), verdict in engine.verdicts.items():
+        if kind == "static":
+            up = None if verdict is None else bool(verdict)
+            detail = engine.details.get((kind, name), "")
+            views.append(TrackerView(kind=kind, name=name, up=up, weight=0, detail=detail))
+    return views
+
+
 def node_view(
     engine: Engine, heard: dict[int, tuple[Nanoseconds, int]], wall: WallText, now: Nanoseconds, slice_size: int = 20
 ) -> Iterator[NodeView | None]:
@@ -198,4 +231,5 @@ def node_view(
         for name in engine.groups.configs
     ]
     trackers = [script_view(timed, wall) for timed in engine.scripts.values()] + interface_views(engine)
+    trackers += watched_views(engine)
     yield NodeView(instances=instances, sync_groups=groups, trackers=trackers)

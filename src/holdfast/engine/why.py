@@ -86,6 +86,7 @@ class About:
     def __init__(self, node: NodeView, view: InstanceView) -> None:
         self.node, self.view = node, view
         self.weighted = [one for one in view.trackers if one.weight]
+        self.swaying = [one for one in self.weighted if one.kind != "file"]  # those that are either up or down
         self.details = {(one.kind, one.name): one.detail for one in node.trackers}
         self.free = not (view.held or view.owner)  # whether trackers sway the priority
 
@@ -157,10 +158,10 @@ def arithmetic(about: About) -> Reason:
 def _counted(about: About, one: TrackedView) -> Reason:
     if one.up is None:
         return Reason("tracker", f"{one.kind} {one.name} has no result yet: ±0")
-    detail = about.details.get((one.kind, one.name), "")
+    detail = about.details.get((one.kind, one.name), "") if one.value is None else ""
     said = f" ({detail})" if detail and detail not in ("up", "down") else ""
     reverse = ", reverse" if one.reverse else ""
-    word = "up" if one.up else "down"
+    word = str(one.value) if one.value is not None else "up" if one.up else "down"
     adds = f"{signed(one.contribution)} (weight {one.weight}{reverse})"
     return Reason("tracker", f"{one.kind} {one.name} is {word}{said}: {adds}")
 
@@ -177,6 +178,12 @@ def _event(one: TrackedView, up: bool) -> str:
     """`script check_web fails`, `interface eth1 comes up`."""
     if one.kind == "interface":
         return f"interface {one.name} {'comes up' if up else 'goes down'}"
+    if one.kind == "file":
+        return f"the number in file {one.name} {'is another than 0' if up else 'is 0'}"
+    if one.kind == "process":
+        return f"process {one.name} {'runs in the number asked for' if up else 'does not run in the number asked for'}"
+    if one.kind == "static":
+        return f"the static address {one.name} {'is back' if up else 'can not be kept'}"
     return f"{one.kind} {one.name} {'succeeds' if up else 'fails'}"
 
 
@@ -190,7 +197,7 @@ def _master(about: About) -> Told:
     reasons = [Reason("cause", f"it became MASTER: {view.cause}"), arithmetic(about), _heard(about), *_group(about)]
     changes = []
     if about.free:
-        changes += [_if_it_fails(about, one) for one in about.weighted if one.up in (better_verdict(one), None)]
+        changes += [_if_it_fails(about, one) for one in about.swaying if one.up in (better_verdict(one), None)]
     changes += _would_fault(about, "the addresses are released at once, and a backup takes over")
     ours = view.effective_priority
     above = f" (or as much, from an address above {view.source})" if view.source else ""
@@ -224,7 +231,7 @@ def _if_it_fails(about: About, one: TrackedView) -> Reason:
 
 def _would_fault(about: About, consequence: str) -> list[Reason]:
     view = about.view
-    events = [_event(one, one.reverse) for one in view.trackers if not one.weight]
+    events = [_event(one, one.reverse != (one.kind == "file")) for one in view.trackers if not one.weight]
     if view.tracks_interface and f"interface {view.interface} goes down" not in events:
         events.append(f"interface {view.interface} goes down")
     return [Reason("would-fault", f"if {event}: FAULT; {consequence}") for event in events]
@@ -343,7 +350,7 @@ def _backup_changes(about: About, master: MasterView | None) -> list[Reason]:
         after = f"{span(view.master_down_interval_s)} after its last advert, unless a better backup does"
         changes.append(Reason("silence", f"if {master.address} falls silent: this node takes over {after}"))
         if about.free:
-            good = [one for one in about.weighted if one.up is not None and one.up != better_verdict(one)]
+            good = [one for one in about.swaying if one.up is not None and one.up != better_verdict(one)]
             changes += [_if_it_recovers(about, [one], master) for one in good]
             if len(good) > 1:
                 changes.append(_if_it_recovers(about, good, master))
@@ -443,9 +450,9 @@ def _warnings(about: About, incidents: Sequence[Row]) -> list[Reason]:
 
 def _powerless(about: About, address: str, theirs: int) -> list[Reason]:
     """Checks that can't move the addresses, by the priority the other router was heard with."""
-    worst_of_all = about.priority_with(about.weighted, {one.name: not better_verdict(one) for one in about.weighted})
+    worst_of_all = about.priority_with(about.swaying, {one.name: not better_verdict(one) for one in about.swaying})
     found = []
-    for one in about.weighted:
+    for one in about.swaying:
         good = better_verdict(one)
         best, worst = (about.priority_with([one], {one.name: up}) for up in (good, not good))
         if worst < theirs:

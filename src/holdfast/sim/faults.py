@@ -30,7 +30,7 @@ VERBS = {
     "stall": "HOST SPAN",
     "suspend": "HOST SPAN",
     "link": "HOST INTERFACE [down|up]",
-    "script": "HOST SCRIPT [fails|ok|hangs]",
+    "script": "HOST SCRIPT [fails|ok|hangs], or a tracked process",
     "cut": "HOST HOST, or HOST>HOST for one way",
     "isolate": "HOST",
     "heal": "",
@@ -305,7 +305,7 @@ def _about_one(
     if least == 2:
         there = {
             "link": [interface.name for interface in node.interfaces],
-            "script": [script.name for script in node.plan.scripts],
+            "script": [s.name for s in node.plan.scripts] + [p.name for p in node.plan.processes],
         }.get(verb, [config.name for config in node.plan.instances])
         if rest[1] not in there:
             raise ScenarioError(f"{node.name} has no {rest[1]!r}: it has {', '.join(there) or 'none'}")

@@ -28,6 +28,7 @@ from holdfast.engine.messages import (
     InterfaceSeen,
     LogLine,
     Notice,
+    ProcessesCounted,
     Readvertise,
     RoutineHeard,
     RunScript,
@@ -39,6 +40,7 @@ from holdfast.engine.messages import (
     StopAsked,
     Tell,
     TimersDue,
+    TrackerReported,
     Unwatch,
     Watch,
 )
@@ -100,6 +102,7 @@ class Host:
         self.interfaces = {interface.name: interface for interface in spec.interfaces}
         self.segments = {name: spec.segments.get(name, name) for name in self.interfaces}
         self.verdicts: dict[str, bool | None] = {}  # script → what its next run says; None: it hangs
+        self.numbers: dict[str, int] = {}  # tracked file → what is in it
         self.engine: Engine | None = None
         self.power = True
         self.frozen = False  # the daemon is stopped, the kernel works
@@ -138,7 +141,16 @@ class Host:
         self.boot += 1
         self.engine = Engine(self.plan, self.clock)
         self.carry_out(self.engine.begin(list(self.interfaces.values()), self.clock))
+        self.report()
         self.world.reckon(self)
+
+    def report(self) -> None:
+        """What the supervisor tells of files and processes, and of what the worker keeps: all is well, unless said."""
+        for file in self.plan.files:
+            self.handle(TrackerReported("file", file.name, self.numbers.get(file.name, file.init_value or 0)))
+        for one in self.plan.processes:
+            few = 0 if one.quorum else (one.quorum_max or 0) + 1
+            self.handle(ProcessesCounted(one.name, one.quorum if self.verdicts.get(one.name, True) else few))
 
     def forget(self) -> None:
         """The daemon is gone, and its addresses with it."""
@@ -194,6 +206,7 @@ class Host:
         if self.engine is None:
             return
         self.catch_up()
+        self.report()
         waiting, self._waiting = self._waiting, {}
         for (interface_name, _), frames in waiting.items():
             for frame in frames:

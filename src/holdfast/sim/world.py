@@ -291,6 +291,19 @@ class World:
         if host.verdicts.get(name, True) != ok:
             host.verdicts[name] = ok
             self._event(host, "hangs" if ok is None else "succeeds" if ok else "fails", name)
+            self._report(host)
+
+    def file(self, node: str, name: str, number: int) -> None:
+        """A tracked file holds this number from now on."""
+        host = self.hosts[node]
+        host.numbers[name] = number
+        self._event(host, "file", f"{name} {number}")
+        self._report(host)
+
+    def _report(self, host: Host) -> None:
+        if host.engine is not None and not host.frozen and not host.suspended:
+            host.report()
+            self.done(host)
 
     def lose(self, node: str, vip: str | Address) -> None:
         """Somebody removes an address from a host."""
@@ -311,6 +324,7 @@ class World:
         if host.engine is not None:
             host.bring_up_to_date()
             host.carry_out(reload(host.engine, plan, list(host.interfaces.values()), host.clock))
+            host.report()
             self.done(host)
 
     def switch(

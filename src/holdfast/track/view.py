@@ -6,7 +6,7 @@ import msgspec
 class TrackerView(msgspec.Struct, frozen=True, kw_only=True):
     """One tracker: `up` is null until its first verdict."""
 
-    kind: str  # script, interface
+    kind: str  # script, interface, file, process, static
     name: str
     up: bool | None
     weight: int
@@ -14,4 +14,5 @@ class TrackerView(msgspec.Struct, frozen=True, kw_only=True):
     last_run: str | None = None
     runs: int = 0
     running: bool = False
+    value: int | None = None  # of a file: its number; of processes: how many run
     counter: int = 0  # of a script: 0 to rise + fall - 1, up while at least rise

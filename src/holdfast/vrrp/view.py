@@ -34,6 +34,7 @@ class TrackedView(msgspec.Struct, frozen=True, kw_only=True):
     reverse: bool
     up: bool | None  # null until its first verdict
     contribution: int  # to the effective priority, now
+    value: int | None = None  # of a file: its number; `up` is then whether it spares the instance FAULT
 
 
 class InstanceView(msgspec.Struct, frozen=True, kw_only=True):
