@@ -165,8 +165,10 @@ class Witness:
         for _, key in due:
             self._asked_at[key] = now + (period if key not in doubted else TURN)
         for name, vip in [*(key for _, key in due), *doubted]:
+            if name not in known:
+                continue  # a reload has renamed or removed it, and the worker has not said so yet
             questions.setdefault(known[name].interface, set()).add(vip)
-        for name in self._masters:
+        for name in known.keys() & self._masters & self.incidents.instances.keys():
             for peer in self.incidents.instances[name].silent:
                 questions.setdefault(known[name].interface, set()).add(parse(peer))
         for interface, wanted in questions.items():
