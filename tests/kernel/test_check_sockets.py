@@ -1,6 +1,7 @@
 """Sockets of checks in namespaces: link-local servers, devices, marks and the group range of pings."""
 
 import errno
+import resource
 
 import pytest
 
@@ -9,7 +10,7 @@ from holdfast.base.time import MILLISECOND
 from holdfast.check.conversation import Outcome
 from holdfast.check.ping import PingConversation
 from holdfast.check.tcp import TCP
-from holdfast.kernel.check_sockets import CheckRefused, allow_pings, open_towards
+from holdfast.kernel.check_sockets import CheckRefused, allow_descriptors, allow_pings, open_towards
 from holdfast.kernel.sysctl import Sysctls
 from tests.check.asking import converse, listening, target
 from tests.kernel.namespaces import Namespace, ip
@@ -55,6 +56,16 @@ def test_the_mark_decides_about_the_route(pair: tuple[Namespace, Namespace], tra
         assert str(refused.value) == (
             "cannot connect: network unreachable; there is no route to it: give the interface an address, or add a route"
         )
+
+
+def test_as_many_descriptors_as_may_be() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, before[1]))
+        assert allow_descriptors() == before[1]
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_a_network_without_a_route(pair: tuple[Namespace, Namespace]) -> None:

@@ -98,6 +98,7 @@ def run_lvs_worker(octets: bytes, options: Options, end: socket.socket, parent: 
     from holdfast.config.balancer_plan import BalancerPlan
     from holdfast.edge.lvs_worker import LvsWorker
     from holdfast.edge.services import Memory
+    from holdfast.kernel.check_sockets import allow_descriptors
     from holdfast.kernel.ipvs import IpvsSocket
 
     plan = msgspec.msgpack.decode(octets, type=BalancerPlan)
@@ -120,6 +121,7 @@ def run_lvs_worker(octets: bytes, options: Options, end: socket.socket, parent: 
         return EXIT_FATAL
     try:
         memory = Memory(os.path.join(options.run_dir, SERVICES_FILE))
+        allow_descriptors()
         worker = LvsWorker(plan, loop, channel, IpvsSocket(), memory)
         workers.append(worker)
         wakeup.append(worker)

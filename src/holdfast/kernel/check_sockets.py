@@ -1,6 +1,7 @@
 """The sockets health checks speak through: TCP, UDP and unprivileged ICMP, from where the operator wants."""
 
 import errno as errno_numbers
+import resource
 import socket
 import struct
 
@@ -118,6 +119,14 @@ def _bind(opened: socket.socket, transport: str, address: bytes, port: int, scop
         # the port is chosen at connect, so that one serves for many servers
         opened.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, struct.pack("i", 1))
     opened.bind(_peer(address, port, scope))
+
+
+def allow_descriptors() -> int:
+    """Let this process open as many files as its hard limit says, and return that: each check under way is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 def allow_pings(sysctls: Sysctls, group: int) -> bool:
