@@ -42,6 +42,8 @@ RISKS = {
 }
 """What may come of a change, by field of an instance; the interval and the addresses have words of their own."""
 
+OTHER_OCTETS = "the same with other octets"
+
 RESTART = {"net_namespace", "instance_name"}
 """Settings that a running daemon can't take over: it refuses the reload."""
 
@@ -151,7 +153,8 @@ def _differing(was: msgspec.Struct, becomes: msgspec.Struct) -> Iterator[tuple[s
     for field in was.__struct_fields__:
         x, y = getattr(was, field), getattr(becomes, field)
         if x != y:
-            yield field, _value(field, x), _value(field, y)
+            shown = _value(field, x), _value(field, y)
+            yield field, shown[0], shown[1] if field != "auth_hmac" or shown[0] != shown[1] else OTHER_OCTETS
 
 
 def _shown(addresses: tuple[VirtualAddress, ...]) -> str:
