@@ -17,6 +17,7 @@ COMMANDS = {
     "events": ("holdfast.cli.events", "what happened here, when and why"),
     "switch": ("holdfast.cli.switch", "hand the addresses over, without a gap, and hold it"),
     "release": ("holdfast.cli.release", "end a hand-over: the election is free again"),
+    "server": ("holdfast.cli.server", "real servers at run time: drain, enable, disable, weigh"),
     "plan": ("holdfast.cli.plan", "what a reload would change, and the risk"),
     "reload": ("holdfast.cli.reload", "take the changed configuration over, with automatic return"),
     "drift": ("holdfast.cli.drift", "what two nodes' files disagree on, and what that would do"),

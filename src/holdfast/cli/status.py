@@ -87,8 +87,8 @@ def draw(status: dict[str, Any], sheet: Sheet) -> None:
     _incidents(status.get("incidents") or [], sheet)
     _groups(status.get("sync_groups") or [], sheet)
     _trackers(status.get("trackers") or [], now, sheet)
-    for kind in ("bfd", "virtual_servers"):
-        _others(kind, status.get(kind) or [], sheet)
+    _services(status.get("virtual_servers") or [], sheet)
+    _others("bfd", status.get("bfd") or [], sheet)
 
 
 def _headline(status: dict[str, Any]) -> str:
@@ -200,6 +200,35 @@ def _trackers(trackers: list[dict[str, Any]], now: datetime | None, sheet: Sheet
         named = f"{tracker.get('kind')} {tracker.get('name')}"
         rows.append((word, named, effect, last, str(tracker.get("detail") or "-")))
     _table(("STATE", "TRACKER", "WEIGHT", "LAST RUN", "DETAIL"), rows, colours, sheet)
+
+
+SERVER_COLOURS = {"up": "green", "down": "red", "waiting": "yellow", "drained": "yellow", "idle": "yellow"}
+
+
+def _services(services: list[dict[str, Any]], sheet: Sheet) -> None:
+    """Virtual servers with their real servers, each with its weight, its connections and what its checks last said."""
+    for service in services:
+        sheet.line()
+        head = f"{service['name']} {service['protocol']} {service['forwarding']} {service['scheduler']}"
+        quorum = "quorum met" if service["quorum_met"] else f"NO QUORUM ({service['quorum']} wanted)"
+        rest = ", checks rest: its address is not here" if service.get("suspended") else ""
+        sheet.line(f"{head}, {quorum}{rest}", "" if service["quorum_met"] else "red")
+        rows, colours = [], []
+        for server in service["real_servers"]:
+            weight = f"{server['effective_weight']}"
+            if server["effective_weight"] != server["weight"]:
+                weight += f" of {server['weight']}"
+            counts = server.get("connections") or {}
+            said = "; ".join(f"{one['kind']} {one['detail']}" for one in server["checks"]) or "not checked"
+            where = f"{server['address']}:{server['port']}" if server["port"] else str(server["address"])
+            rows.append((server["state"], where, weight, str(counts.get("active", "-")), said))
+            colours.append(SERVER_COLOURS.get(server["state"], ""))
+        if rows:
+            _table(("STATE", "REAL SERVER", "WEIGHT", "ACTIVE", "CHECKS"), rows, colours, sheet)
+        sorry = service.get("sorry_server")
+        if sorry:
+            word = "serves" if sorry["active"] else "stands by"
+            sheet.line(f"sorry server {sorry['address']}:{sorry['port']} {word}", "red" if sorry["active"] else "")
 
 
 def _others(kind: str, entries: list[dict[str, Any]], sheet: Sheet) -> None:

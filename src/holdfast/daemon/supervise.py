@@ -18,7 +18,7 @@ from holdfast.base.problem import Grade
 from holdfast.base.time import SECOND, Nanoseconds, span_text
 from holdfast.control.messages import Request
 from holdfast.control.server import ControlServer, Reply
-from holdfast.daemon import command_reload, command_switch, recording
+from holdfast.daemon import command_reload, command_server, command_switch, recording
 from holdfast.daemon.balancing import Balancing
 from holdfast.daemon.building import Build, Built
 from holdfast.daemon.listeners import Listeners
@@ -89,6 +89,7 @@ class Supervisor:
             "status": self._status,
             **command_reload.commands(self),
             **command_switch.commands(self),
+            **command_server.commands(self),
             **recording.commands(self),
         }
         self.watchers = Watchers(self)

@@ -10,11 +10,12 @@ import os
 import struct
 import time
 from functools import partial
+from typing import Any
 
 import msgspec
 
 from holdfast.base.address import Address, text
-from holdfast.base.ipvs import Timeouts, endpoint_text
+from holdfast.base.ipvs import Counts, Timeouts, endpoint_text
 from holdfast.base.time import SECOND, Nanoseconds
 from holdfast.check.config import BfdCheck, Check, FileCheck, MiscCheck, kind_of
 from holdfast.check.conversation import Occasion, Outcome
@@ -43,6 +44,7 @@ from holdfast.engine.scripts import outcome as script_words
 from holdfast.kernel.errors import KernelRefused
 from holdfast.kernel.ipvs import IpvsSocket
 from holdfast.kernel.netlink import MonitorSocket, NetlinkSocket
+from holdfast.lvs.config import VirtualServerConfig
 from holdfast.lvs.messages import QuorumGained, QuorumLost, ServerDown, ServerUp, WeightChanged
 from holdfast.vrrp.messages import Level
 
@@ -270,10 +272,34 @@ class LvsWorker:
             self.act(self.balancer.finished(number, ended.run, outcome, now), now)
 
     def _answer(self, asked: Ask, now: Nanoseconds) -> None:
-        octets = json.dumps(list(self.balancer.rows(now))).encode()
+        rows = list(self.balancer.rows(now))
+        for row, slot in zip(rows, self.balancer.services, strict=True):
+            self._count(row, slot.config)
+        octets = json.dumps(rows).encode()
         for start in range(0, len(octets), REPLY_BYTES):
             piece = octets[start : start + REPLY_BYTES]
             self.channel.put(Reply(asked.ask, piece, start + REPLY_BYTES >= len(octets)))
+
+    def _count(self, row: dict[str, Any], config: VirtualServerConfig) -> None:
+        """The kernel's counts, added up over the service's keys; none when it can't be asked."""
+        found: dict[tuple[bytes, int], list[Counts]] = {}
+        for key in config.keys:
+            try:
+                counted = self._kernel.server_counts(key)
+            except KernelRefused:
+                continue
+            for where, counts in counted.items():
+                found.setdefault((where.address, where.port), []).append(counts)
+        for shown_one, server in zip(row["real_servers"], config.servers, strict=True):
+            shown_one["label"] = server_label(config.label, server.address, server.port)
+            mine = found.get((server.address, server.port), [])
+            shown_one["connections"] = {
+                "active": sum(one.active for one in mine),
+                "inactive": sum(one.inactive for one in mine),
+                "total": sum(one.connections for one in mine),
+                "bytes_in": sum(one.bytes_in for one in mine),
+                "bytes_out": sum(one.bytes_out for one in mine),
+            }
 
     def _hold(self, asked: HoldServer, now: Nanoseconds) -> None:
         for number, slot in enumerate(self.balancer.services):

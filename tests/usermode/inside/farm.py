@@ -158,9 +158,7 @@ class Farm:
 
 
 def _tunnel(device: str) -> str:
-    return (
-        f"ip link set {device} up; ip addr add {VIP}/32 dev {device}; echo 0 > /proc/sys/net/ipv4/conf/{device}/rp_filter"
-    )
+    return f"ip link set {device} up; ip addr add {VIP}/32 dev {device}; echo 0 > /proc/sys/net/ipv4/conf/{device}/rp_filter"
 
 
 class Held:

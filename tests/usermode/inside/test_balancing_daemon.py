@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -126,7 +127,21 @@ def test_connections_spread_a_dead_server_leaves_and_returns_and_a_reload_change
     site.director.write("keepalived.conf", site.text(5, 7))
     daemon.signal(signal.SIGHUP)
     soon(lambda: f"-a -t {VIP}:80 -r {site.two.ip4}:8080 -m -w 7" in site.rules(), "the new weights are there")
-    site.director.run(*holdfast_command("status", "--run-dir", "/run/holdfast"))
+    command = (*holdfast_command("server"), "drain", f"{VIP}:80", f"{site.one.ip4}:8080", "--timeout", "60s")
+    assert "is drained" in site.director.run(*command, seconds=90)
+    assert f"-a -t {VIP}:80 -r {site.one.ip4}:8080 -m -w 0" in site.rules()
+    assert site.answers(4) == Counter(two=4)
+    shown = site.director.run(*holdfast_command("status"))
+    assert "drained  " in shown
+    assert "0 of 5" in shown
+    daemon.signal(signal.SIGHUP)
+    soon(lambda: daemon.text().count("Reloading") == 2, "it reloads")
+    assert states(site.director) == ["drained", "up"]
+    site.director.run(*holdfast_command("server"), "enable", f"{VIP}:80", f"{site.one.ip4}:8080")
+    soon(lambda: f"-a -t {VIP}:80 -r {site.one.ip4}:8080 -m -w 5" in site.rules(), "it has its weight again")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        site.director.run(*holdfast_command("server"), "disable", f"{VIP}:80", "10.9.9.9:1")
+    assert "no server 10.9.9.9:1" in refused.value.stderr
 
     daemon.signal(signal.SIGTERM)
     assert daemon.wait(10) == 0

@@ -58,7 +58,19 @@ def test_the_same_pools_at_every_step(tmp_path: Path) -> None:
         open_ports = {port: listen(port) for port in (7001, 7002)}
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [keepalived(), "-C", "-n", "-l", "-D", "-f", str(FILE), "-p", str(tmp_path / "a"), "-c", str(tmp_path / "b")],
+                [
+                    keepalived(),
+                    "-C",
+                    "-n",
+                    "-l",
+                    "-D",
+                    "-f",
+                    str(FILE),
+                    "-p",
+                    str(tmp_path / "a"),
+                    "-c",
+                    str(tmp_path / "b"),
+                ],
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )

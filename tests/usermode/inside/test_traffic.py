@@ -99,7 +99,11 @@ def test_a_dead_server_leaves_and_a_drained_one_gets_nothing_new_and_nobody_is_c
         assert farm.services.want(machine.wanted_pools(service, state)) == []
         assert farm.spread(6) == {"a": 2, "b": 2, "c": 2}
         # the process dies; the next one finds the table and cuts nobody
-        assert Services(farm.ipvs, Memory("")).begin(machine.wanted_pools(service, state))[0].startswith("tcp 192.0.2.100:80")
+        assert (
+            Services(farm.ipvs, Memory(""))
+            .begin(machine.wanted_pools(service, state))[0]
+            .startswith("tcp 192.0.2.100:80")
+        )
         assert held["b"].works()
         for one in held.values():
             one.close()
