@@ -203,10 +203,12 @@ class LvsWorker:
         for number, slot in enumerate(self.balancer.checks):
             try:
                 self._askings.append(prepare(slot.check, self._tools))
-            except ValueError as wrong:
+            except (ValueError, ImportError) as wrong:
+                missing = f"needs the library {getattr(wrong, 'name', '')}: pip install 'holdfast[lvs]'"
+                why = missing if isinstance(wrong, ImportError) else str(wrong)
                 self._askings.append(None)
-                self._unready[number] = str(wrong)
-                self.channel.put(LogLine(Level.ERROR, f"{kind_of(slot.check)} {shown(slot.check)}: {wrong}"))
+                self._unready[number] = why
+                self.channel.put(LogLine(Level.ERROR, f"{kind_of(slot.check)} {shown(slot.check)}: {why}"))
             if isinstance(slot.check, FileCheck | BfdCheck):
                 line = f"{kind_of(slot.check)} {shown(slot.check)} is not yet carried out: its servers count as alive"
                 self.channel.put(LogLine(Level.WARNING, line))
