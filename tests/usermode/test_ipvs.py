@@ -1,15 +1,7 @@
-"""The kernel's table of virtual servers, in a kernel that has one."""
+"""The kernel's table of virtual servers, in a kernel that has one, beside ipvsadm and keepalived."""
 
 from tests.usermode.boot import run_tests_inside
 
 
-def test_the_table_is_changed_and_read_back() -> None:
-    run_tests_inside("test_ipvs.py")
-
-
-def test_the_same_file_gives_the_same_table_as_keepalived_s() -> None:
-    run_tests_inside("test_beside_keepalived.py")
-
-
-def test_servers_die_and_return_as_with_keepalived() -> None:
-    run_tests_inside("test_dying_servers.py")
+def test_the_table_is_as_wanted_and_as_keepalived_s_at_the_start_and_when_servers_die() -> None:
+    run_tests_inside("test_ipvs.py", "test_beside_keepalived.py", "test_dying_servers.py")

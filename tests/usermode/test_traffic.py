@@ -3,9 +3,5 @@
 from tests.usermode.boot import run_tests_inside
 
 
-def test_connections_are_spread_as_the_schedulers_say() -> None:
-    run_tests_inside("test_traffic.py")
-
-
-def test_established_connections_survive_the_change_of_director() -> None:
-    run_tests_inside("test_connection_sync.py")
+def test_connections_are_spread_as_the_schedulers_say_and_survive_the_director() -> None:
+    run_tests_inside("test_traffic.py", "test_connection_sync.py")
