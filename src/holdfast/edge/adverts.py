@@ -25,7 +25,7 @@ from holdfast.kernel.batches import JoinedBatch, ReceiveBatch, SendBatch
 from holdfast.kernel.bpf import AdvertFilter, AdvertFilterUnavailable
 from holdfast.vrrp.config import RESIGN, AuthType, Family, InstanceConfig
 from holdfast.vrrp.machine import Standing
-from holdfast.vrrp.packet import decode_vrrp, message_bytes
+from holdfast.vrrp.packet import decode_vrrp
 from holdfast.vrrp.receive import (
     Guard,
     PacketRejected,
@@ -46,10 +46,12 @@ PortKey = tuple[str, Family, int]  # interface, family, protocol
 class Watched:
     """What a slot's routine advert looks like, and when it was last seen."""
 
-    __slots__ = ("by_kernel", "count", "filter_base", "last_at", "look", "ttl", "word", "words")
+    __slots__ = ("by_kernel", "count", "filter_base", "head", "last_at", "look", "said", "ttl", "word", "words")
 
     def __init__(self, look: bytes, ttl: int, by_kernel: bool) -> None:
         self.look = look
+        self.head = look  # what must be the same again: all of it, but for a trailer that is judged
+        self.said = 0  # where a guard judges: how long the message is
         self.ttl = ttl
         self.by_kernel = by_kernel
         self.filter_base = 0  # the filter's count when last asked
@@ -57,6 +59,10 @@ class Watched:
         self.count = 0
         self.words: memoryview | None = None  # the filter's map, and where in it the time stands
         self.word = 0
+
+    def is_said_again(self, look: bytes) -> bool:
+        """Whether an advert says the same."""
+        return len(look) == len(self.look) and look.startswith(self.head)
 
 
 class Arrived:
@@ -279,7 +285,10 @@ class Adverts:
         port, vrid = arrived.port, arrived.message[1]
         guarded = slot in self._guards  # each must be judged
         by_kernel = not guarded and port.filter is not None and len(port.slots.get(vrid, ())) == 1
-        watched = Watched(_look(arrived, guarded), arrived.ttl, by_kernel)
+        watched = Watched(arrived.look, arrived.ttl, by_kernel)
+        if guarded:
+            watched.said = said_bytes(_packet(arrived, None))
+            watched.head = arrived.look[: 2 * len(arrived.source) + watched.said]
         if slot in self._watched:
             watched.last_at, watched.count = self.heard(slot)
         if watched.by_kernel and port.filter is not None:
@@ -415,8 +424,8 @@ class Adverts:
             watched = self._watched.get(slot)
             rules = self._rules[slot][1]
             guard = self._guards.get(slot)
-            if watched is not None and watched.ttl == arrived.ttl and watched.look == _look(arrived, guard is not None):
-                if guard is None or self._authentic(guard, slot, arrived, now):
+            if watched is not None and watched.ttl == arrived.ttl and watched.is_said_again(arrived.look):
+                if guard is None or self._authentic(guard, slot, arrived, watched.said, now):
                     watched.last_at = now
                     watched.count += 1
                 continue
@@ -439,11 +448,11 @@ class Adverts:
             self._handle(event, now)
             self._current = None
 
-    def _authentic(self, guard: Guard, slot: int, arrived: Arrived, now: Nanoseconds) -> bool:
+    def _authentic(self, guard: Guard, slot: int, arrived: Arrived, said: int, now: Nanoseconds) -> bool:
         """Whether an advert that says what the watched one said is the sender's own, and new; else it is refused."""
         packet = _packet(arrived, guard)
         remarks: list[str] = []
-        wrong = guard.judge(packet, said_bytes(packet), remarks)
+        wrong = guard.judge(packet, said, remarks)
         if wrong is not None:
             self._refuse(slot, wrong, self._rules[slot][1], packet, now)
         elif remarks:  # rare, and worth telling
@@ -479,15 +488,6 @@ class Adverts:
         """Where a slot's adverts go, for messages."""
         port = self._port_of.get(slot)
         return f"{port.interface} ({text(next(iter(port.groups)))})" if port and port.groups else "its peers"
-
-
-def _look(arrived: Arrived, guarded: bool) -> bytes:
-    """What must be the same again for an advert to be routine: all of it, but for a trailer that is judged."""
-    if not guarded:
-        return arrived.look
-    said = message_bytes(arrived.message[0] >> 4, arrived.port.family == Family.IPV6, arrived.message[3])
-    kind = bytes((bool(arrived.ah), len(arrived.message) - said & 0xFF))
-    return arrived.source + arrived.target + kind + arrived.message[:said]
 
 
 def _packet(arrived: Arrived, guard: Guard | None) -> ReceivedPacket:

@@ -7,6 +7,8 @@ Sources: RFC 2402, RFC 2338 §5.3.6.3, draft-cassen-vrrp-auth-hmac.
 """
 
 from collections.abc import Sequence
+from hmac import compare_digest
+from hmac import digest as digest_of
 
 from holdfast.base.address import Address, text
 from holdfast.base.time import SECOND
@@ -20,20 +22,13 @@ from holdfast.vrrp.ah import (
     icv_is_valid,
     icv_of,
 )
-from holdfast.vrrp.config import AuthMode, InstanceConfig
-from holdfast.vrrp.hmac_trailer import (
-    HMAC_BYTES,
-    TRAILER_BYTES,
-    Trailer,
-    decode_trailer,
-    encode_trailer,
-    hmac_is_valid,
-    hmac_of,
-)
+from holdfast.vrrp.config import AuthMode, Family, InstanceConfig
+from holdfast.vrrp.hmac_trailer import HMAC_BYTES, HMAC_SHA256_128, TRAILER_BYTES, TRAILER_HEAD
 from holdfast.vrrp.packet import VRRP_PROTOCOL, Malformed, encode_ipv4
 from holdfast.vrrp.receive import Guard, PacketRejected, ReceivedPacket, RejectReason
 
 IPV4_BYTES = 20
+NO_HMAC = bytes(HMAC_BYTES)
 SENDERS = 4
 """So many senders of a multicast group are told apart; the one silent longest makes room."""
 
@@ -124,7 +119,7 @@ class AhGuard:
 class HmacGuard:
     """`auth_hmac`. `marks` holds the highest sequence taken from each sender, the one heard last at the end."""
 
-    __slots__ = ("_active", "_auth", "_keys", "_peers", "_skewed", "_source", "_unicast", "marks", "sequence")
+    __slots__ = ("_active", "_auth", "_front", "_keys", "_peers", "_skewed", "_source", "_unicast", "marks", "sequence")
 
     def __init__(self, config: InstanceConfig) -> None:
         self.sequence = 0  # the one sent last; 0: none yet
@@ -138,6 +133,7 @@ class HmacGuard:
         auth = self._auth = config.auth_hmac
         self._keys = {key.id: key.secret for key in auth.keys}
         self._active = self._keys[auth.active_key]
+        self._front = bytes((4 if config.family == Family.IPV4 else 6, config.version, config.vrid, 0))
         self._unicast = config.unicast
         self._peers = frozenset(peer.address for peer in config.unicast_peers)
         self._skewed: set[Address] = set()
@@ -164,25 +160,26 @@ class HmacGuard:
             return PacketRejected(RejectReason.HMAC_MISSING, line)
         if self._unicast and source not in self._peers:
             return PacketRejected(RejectReason.UNICAST_SOURCE, f"signed advert from {text(source)}, no unicast peer")
-        trailer = decode_trailer(packet.payload[said:])
-        if not trailer.well_formed:
+        kind, key_id, reserved, sequence = TRAILER_HEAD.unpack_from(packet.payload, said)
+        if kind != HMAC_SHA256_128 or reserved:
             line = f"malformed authentication trailer from {text(source)}"
             return PacketRejected(RejectReason.HMAC_MALFORMED, line)
         now_s = packet.wall_ns // SECOND
-        skew_s = _signed(now_s - trailer.seconds, 32)
+        skew_s = _signed(now_s - (sequence >> 32), 32)
         if not auth.monotonic and abs(skew_s) > auth.time_window_s:
             line = (
                 f"stale authentication trailer from {text(source)}, clock skew {skew_s} sec "
                 f"exceeds window {auth.time_window_s} sec"
             )
             return PacketRejected(RejectReason.HMAC_STALE, line)
-        key = self._keys.get(trailer.key_id)
+        key = self._keys.get(key_id)
         if key is None:
-            line = f"unknown authentication key id {trailer.key_id} from {text(source)}"
+            line = f"unknown authentication key id {key_id} from {text(source)}"
             return PacketRejected(RejectReason.HMAC_UNKNOWN_KEY, line)
-        if not hmac_is_valid(key, packet.payload[:said], trailer, source):
+        digest = packet.payload[said + TRAILER_HEAD.size :]
+        if not compare_digest(self._digest(key, source, packet.payload[: said + TRAILER_HEAD.size]), digest):
             return PacketRejected(RejectReason.HMAC_INVALID, f"invalid authentication HMAC from {text(source)}")
-        if not self._grows(source, trailer.sequence, now_s):
+        if not self._grows(source, sequence, now_s):
             return PacketRejected(RejectReason.HMAC_REPLAY, f"replayed authentication trailer from {text(source)}")
         if not auth.monotonic and 2 * abs(skew_s) > auth.time_window_s and source not in self._skewed:
             self._skewed.add(source)
@@ -195,9 +192,9 @@ class HmacGuard:
     def _grows(self, source: Address, sequence: int, now_s: int) -> bool:
         """Whether `sequence` is above the sender's mark; then it is the mark."""
         mark = self.marks.get(source)
-        if mark is not None and not self._auth.monotonic and self._outside(now_s, mark):
-            mark = None  # of before a step of a clock: nothing from then would pass the window
-        if mark is not None and _signed(sequence - mark, 64) <= 0:
+        # a mark from before a step of a clock is forgotten: nothing from then would pass the window
+        forgotten = mark is None or (not self._auth.monotonic and self._outside(now_s, mark))
+        if mark is not None and _signed(sequence - mark, 64) <= 0 and not forgotten:
             return False
         self.marks.pop(source, None)
         self.marks[source] = sequence
@@ -206,6 +203,11 @@ class HmacGuard:
             del self.marks[gone]
             self._skewed.discard(gone)
         return True
+
+    def _digest(self, key: bytes, source: Address, octets: bytes) -> bytes:
+        """The HMAC over a message and the trailer's head; family, version and VRID are the instance's own."""
+        bare = b"".join((self._front, source.ljust(16, b"\0"), octets[:6], b"\0\0", octets[8:], NO_HMAC))
+        return digest_of(key, bare, "sha256")[:HMAC_BYTES]
 
     def _outside(self, now_s: int, mark: int) -> bool:
         return abs(_signed(now_s - (mark >> 32), 32)) > self._auth.time_window_s
@@ -224,8 +226,8 @@ class HmacGuard:
             return
         first = bytes(packets[0])
         message = first[IPV4_BYTES if len(self._source) == 4 else 0 : -TRAILER_BYTES]
-        bare = Trailer(key_id=self._auth.active_key, sequence=self.next_sequence(wall_ns))
-        octets = encode_trailer(bare)[:-HMAC_BYTES] + hmac_of(self._active, message, bare, self._source)
+        head = TRAILER_HEAD.pack(HMAC_SHA256_128, self._auth.active_key, 0, self.next_sequence(wall_ns))
+        octets = head + self._digest(self._active, self._source, message + head)
         for view in packets:
             view[-TRAILER_BYTES:] = octets
 

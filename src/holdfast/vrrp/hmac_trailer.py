@@ -19,7 +19,7 @@ TRAILER_BYTES = 28
 HMAC_SHA256_128 = 1
 HMAC_BYTES = 16
 KEY_BYTES = range(32, 65)
-_HEAD = struct.Struct("!BBHQ")
+TRAILER_HEAD = struct.Struct("!BBHQ")
 
 
 class Trailer(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,16 +54,16 @@ class Trailer(msgspec.Struct, frozen=True, kw_only=True):
 
 def encode_trailer(trailer: Trailer) -> bytes:
     """The 28 octets."""
-    return _HEAD.pack(trailer.ext_type, trailer.key_id, trailer.reserved, trailer.sequence) + trailer.hmac
+    return TRAILER_HEAD.pack(trailer.ext_type, trailer.key_id, trailer.reserved, trailer.sequence) + trailer.hmac
 
 
 def decode_trailer(octets: bytes) -> Trailer:
     """The trailer in exactly 28 octets, well formed or not; Malformed when they are not 28."""
     if len(octets) != TRAILER_BYTES:
         raise Malformed(f"an authentication trailer has {TRAILER_BYTES} octets, not {len(octets)}")
-    ext_type, key_id, reserved, sequence = _HEAD.unpack_from(octets)
+    ext_type, key_id, reserved, sequence = TRAILER_HEAD.unpack_from(octets)
     return Trailer(
-        key_id=key_id, sequence=sequence, hmac=bytes(octets[_HEAD.size :]), ext_type=ext_type, reserved=reserved
+        key_id=key_id, sequence=sequence, hmac=bytes(octets[TRAILER_HEAD.size :]), ext_type=ext_type, reserved=reserved
     )
 
 
@@ -76,7 +76,7 @@ def hmac_of(key: bytes, message: bytes, trailer: Trailer, source: Address) -> by
     """The 16 octets the HMAC should be; `message` is the VRRP message, whatever its checksum, of 8 octets or more."""
     pseudo = hmac_pseudo_header(message[0] >> 4, message[1], source)
     bare = message[:6] + b"\0\0" + message[8:]
-    head = _HEAD.pack(trailer.ext_type, trailer.key_id, trailer.reserved, trailer.sequence)
+    head = TRAILER_HEAD.pack(trailer.ext_type, trailer.key_id, trailer.reserved, trailer.sequence)
     return hmac.digest(key, pseudo + bare + head + bytes(HMAC_BYTES), "sha256")[:HMAC_BYTES]
 
 
