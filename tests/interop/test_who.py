@@ -58,6 +58,8 @@ def test_the_master_a_backup_and_a_third_host_agree(lab: Lab, make: str) -> None
         status, found = who(host, *words)
         assert (status, owner(found), found[0]["conflict"]) == (0, wanted, False), (host.name, found)
         assert found[0]["here"] is (host is master)
+        heard = holdfast_status(backup)["instances"][0]["master"]["since"]
+        assert found[0]["since"] == (heard if host is backup else None) or (host is master and make == "holdfast")
     assert who(third, VIP)[1][0]["since"] is None  # the interface is found by the routes, too
     if make == "holdfast":
         status, found = who(master)

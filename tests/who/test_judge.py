@@ -19,6 +19,7 @@ def advert(address: str, mac: str) -> Evidence:
     return Evidence(source="adverts", says="", claims=True, address=address, mac=mac)
 
 
+NOBODY = (None, None)
 DAEMON = Evidence(source="daemon", says="", address="192.0.2.2")
 
 CASES: dict[str, tuple[list[Evidence], list[tuple[str | None, str | None, tuple[str, ...]]], int]] = {
@@ -59,7 +60,7 @@ CASES: dict[str, tuple[list[Evidence], list[tuple[str | None, str | None, tuple[
 @pytest.mark.parametrize("case", CASES)
 def test_claimants(case: str) -> None:
     evidence, wanted, status = CASES[case]
-    found = verdict("192.0.2.100", "web", evidence, {B: "192.0.2.9"}, {}, "2026-01-01T00:00:00+00:00")
+    found = verdict("192.0.2.100", "web", evidence, {B: "192.0.2.9"}, {}, NOBODY)
     key = lambda claimant: (claimant[0] or "", claimant[1] or "")  # noqa: E731
     assert sorted(((one.address, one.mac, one.by) for one in found.claimants), key=key) == sorted(wanted, key=key)
     assert found.conflict == (status == 4)
@@ -70,14 +71,17 @@ def test_claimants(case: str) -> None:
         assert found.owner is None
 
 
-def test_since_is_told_only_of_this_host() -> None:
-    ours = verdict("192.0.2.100", None, [kernel()], {}, {"192.0.2.1": "a"}, "2026-01-01T00:00:00+00:00")
-    assert (ours.since, ours.here, ours.claimants[0].name) == ("2026-01-01T00:00:00+00:00", True, "a")
-    assert verdict("192.0.2.100", None, [answer(B)], {}, {}, "2026-01-01T00:00:00+00:00").since is None
+def test_since_is_what_the_daemon_knows_of_the_owner() -> None:
+    ours = verdict("192.0.2.100", None, [kernel()], {}, {"192.0.2.1": "a"}, ("192.0.2.1", "then"))
+    assert (ours.since, ours.here, ours.claimants[0].name) == ("then", True, "a")
+    heard = [answer(B), advert("192.0.2.2", B)]
+    assert verdict("192.0.2.100", None, heard, {}, {}, ("192.0.2.2", "then")).since == "then"
+    assert verdict("192.0.2.100", None, heard, {}, {}, ("192.0.2.3", "then")).since is None
+    assert verdict("192.0.2.100", None, [answer(B)], {}, {}, NOBODY).since is None
 
 
 def test_several_weigh_more_than_none() -> None:
-    none = verdict("192.0.2.100", None, [], {}, {}, None)
-    several = verdict("192.0.2.101", None, [answer(A), answer(B)], {}, {}, None)
+    none = verdict("192.0.2.100", None, [], {}, {}, NOBODY)
+    several = verdict("192.0.2.101", None, [answer(A), answer(B)], {}, {}, NOBODY)
     assert exit_status([none, several]) == 4
     assert exit_status([]) == 0

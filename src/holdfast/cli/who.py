@@ -171,7 +171,8 @@ def _judged(questions: list["Question"], kernel: "Kernel", names: bool, wait_s: 
                 if address and address not in looked_up:
                     looked_up[address] = _name(address, one.here, names)
         told = {address: name for address, name in looked_up.items() if name}
-        since = instance["since"] if instance and instance["state"] == "MASTER" else None
+        master = (instance or {}).get("master") or {}
+        since = (master.get("address"), master.get("since"))
         name = instance["name"] if instance else None
         found.append(verdict(text(question.address), name, evidence, addresses, told, since))
     return found

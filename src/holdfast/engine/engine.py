@@ -399,7 +399,10 @@ class Engine:
         slot.heard_after = now
         if event.counted or event.stranger:
             suspicions.odd(self, slot, event, now)
+        was = slot.state.master if isinstance(slot.state, Backup) else None
         self.step(slot, received, now)
+        if isinstance(slot.state, Backup) and slot.state.master != was:
+            slot.master_since = now
         if is_routine(slot.config, slot.standing, slot.state, received):
             slot.watched = True
             if isinstance(slot.state, Backup):

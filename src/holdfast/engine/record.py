@@ -161,6 +161,7 @@ class SlotPoint(msgspec.Struct, frozen=True, array_like=True):
     since: Nanoseconds
     cause: str
     resigned: bool
+    master_since: Nanoseconds
     suspected: tuple[tuple[str, Nanoseconds], ...]
 
 
@@ -242,7 +243,7 @@ Frame = Fresh | PlanHead | Instances | Checkpoint | Slots | Begun | Happened | R
 _POINT = attrgetter(
     "number", "config", "state", "role", "standing", "announcements", "timer_at", "start_at", "watched", "held",
     "down_ns", "heard_after", "faults", "refused", "since", "cause", "resigned",
-    "suspected",
+    "master_since", "suspected",
 )  # fmt: skip
 
 

@@ -41,6 +41,7 @@ class Slot:
         "group",
         "heard_after",
         "held",
+        "master_since",
         "number",
         "peer",
         "refused",
@@ -75,6 +76,7 @@ class Slot:
         self.cause = "starting"
         self.counters: dict[str, int] = {}
         self.peer: tuple[Address, int] | None = None  # whom it heard last, with which priority: shown, decides nothing
+        self.master_since: Nanoseconds = now  # since when the master that a backup hears is that one
         self.resigned = False  # the last advert heard had priority 0
         self.suspected: tuple[tuple[str, Nanoseconds], ...] = ()  # told to the supervisor, and when
 

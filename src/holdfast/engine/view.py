@@ -70,9 +70,9 @@ def instance_view(
     master = None
     master_interval = config.adver_interval_ns
     if slot.role is Role.MASTER and standing.primary is not None:
-        master = MasterView(text(standing.primary), standing.priority)
+        master = MasterView(text(standing.primary), standing.priority, wall(slot.since))
     elif isinstance(state, Backup) and state.master is not None:
-        master = MasterView(text(state.master), state.master_priority)
+        master = MasterView(text(state.master), state.master_priority, wall(slot.master_since))
         master_interval = state.master_adver_interval_ns
     return InstanceView(
         name=config.name,

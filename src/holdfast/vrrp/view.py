@@ -8,6 +8,7 @@ class MasterView(msgspec.Struct, frozen=True):
 
     address: str
     priority: int
+    since: str | None = None
 
 
 class HeldView(msgspec.Struct, frozen=True):

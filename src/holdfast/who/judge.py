@@ -39,7 +39,7 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What `holdfast who --json` prints for one address. `since` is known only where this node is the master."""
+    """What `holdfast who --json` prints for one address. `since` is known only where a daemon runs."""
 
     vip: str
     instance: str | None
@@ -119,11 +119,12 @@ def verdict(
     evidence: list[Evidence],
     addresses: dict[str, str],
     names: dict[str, str],
-    since: str | None,
+    since: tuple[str | None, str | None],
 ) -> Verdict:
-    """Who owns `vip`, from the evidence."""
+    """Who owns `vip`, from the evidence. `since`: whom this node's daemon believes to be master, and since when."""
     found = claimants(evidence, addresses, names)
     first = found[0] if len(found) == 1 else None
+    believed = first is not None and since[0] is not None and first.address == since[0]
     return Verdict(
         vip=vip,
         instance=instance,
@@ -132,7 +133,7 @@ def verdict(
         conflict=len(found) > 1,
         claimants=found,
         evidence=evidence,
-        since=since if first and first.here else None,
+        since=since[1] if believed else None,
     )
 
 
