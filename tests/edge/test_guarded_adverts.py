@@ -63,7 +63,7 @@ def test_what_says_the_same_is_absorbed_once_it_is_judged(
         receiver.arrive(packet, 10 * now)
     assert receiver.told() == ["AdvertArrived"]
     assert receiver.adverts.heard(SLOT) == (40, 3)
-    replay = "ah_replay" if config is AH else "auth_hmac_replay"
+    replay = "ah_replay" if config is AH else "auth_ext_replay"
     for now, packet in enumerate(said, 1):  # somebody has recorded them
         receiver.arrive(packet, 100 * now)
     assert receiver.told() == ["AdvertArrived"] + [replay] * 4
@@ -73,9 +73,9 @@ def test_what_says_the_same_is_absorbed_once_it_is_judged(
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda packet: replace(packet, payload=packet.payload[:-1] + b"?"), "auth_hmac_invalid"),
-        (lambda packet: replace(packet, payload=packet.payload[:-28]), "auth_hmac_missing"),
-        (lambda packet: replace(packet, payload=packet.payload[:-28] + bytes(28)), "auth_hmac_malformed"),
+        (lambda packet: replace(packet, payload=packet.payload[:-1] + b"?"), "auth_ext_invalid_hmac"),
+        (lambda packet: replace(packet, payload=packet.payload[:-28]), "auth_ext_missing"),
+        (lambda packet: replace(packet, payload=packet.payload[:-28] + bytes(28)), "auth_ext_malformed"),
         (lambda packet: replace(packet, payload=packet.payload + b"?"), "packet_len_err"),
     ],
 )

@@ -26,7 +26,7 @@ from holdfast.engine.record import Happened, RecordedEngine
 from holdfast.engine.replay import BadRecordingError, Header, Recording, file_octets, read, replay, restored
 from holdfast.engine.slot import Slot
 from holdfast.sim import host
-from holdfast.vrrp.config import AuthType, GroupConfig
+from holdfast.vrrp.config import AuthHmac, AuthType, GroupConfig, HmacKey
 from tests.engine.storm import Router, Storm
 from tests.engine.test_storm import FAULTS, HOSTS, Weather, clear_up, instance, plans, weather
 
@@ -215,6 +215,19 @@ def test_passwords_are_not_in_it_and_the_same_one_is_known_again() -> None:
     recording = again(written(engine))
     hidden = [[config.auth_pass for config in plan.instances] for plan in recording.plans.values()]
     assert hidden == [[b"hidden 1", b"hidden 1"], [b"hidden 1", b"hidden 2"]]
+
+
+def test_keys_are_not_in_it() -> None:
+    secret = b"correct-horse-battery-staple-0123456789"
+    signed = AuthHmac(keys=(HmacKey(id=1, secret=secret),), active_key=1)
+    plan = VrrpPlan(instances=(msgspec.structs.replace(instance("a", 1, 100), auth_hmac=signed),))
+    engine = RecordedEngine(plan, 0)
+    engine.begin([], 0)
+    frames = b"".join(engine.frames())
+    assert b"auth_hmac" in frames
+    assert secret not in frames
+    [read_again] = read(file_octets(HEADER, frames)).plans.values()
+    assert read_again.instances[0].auth_hmac == AuthHmac(keys=(HmacKey(id=1, secret=b"hidden 1"),), active_key=1)
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_signing_begins_and_a_key_is_exchanged_without_losing_the_master(lab: La
 
     # a backup with another key is deaf, takes over beside it, and both say why
     site.reload(site.b, site.text(site.b, 100).replace(KEYS[2], KEYS[1]))
-    wait_until(lambda: refused(site.b).keys() == {"auth_hmac_invalid"}, 5, "refused")
+    wait_until(lambda: refused(site.b).keys() == {"auth_ext_invalid_hmac"}, 5, "refused")
     wait_until(lambda: "SPLIT BRAIN" in site.second.text(), 10, "said")
     assert "as its password or key is another" in site.second.text()
 

@@ -42,12 +42,12 @@ class RejectReason(StrEnum):
     UNICAST_SOURCE = "unicast_src_err"
     OWNER = "owner_ignored"
     AH_REPLAY = "ah_replay"
-    HMAC_MISSING = "auth_hmac_missing"
-    HMAC_MALFORMED = "auth_hmac_malformed"
-    HMAC_UNKNOWN_KEY = "auth_hmac_unknown_key"
-    HMAC_INVALID = "auth_hmac_invalid"
-    HMAC_STALE = "auth_hmac_stale"
-    HMAC_REPLAY = "auth_hmac_replay"
+    HMAC_MISSING = "auth_ext_missing"
+    HMAC_MALFORMED = "auth_ext_malformed"
+    HMAC_UNKNOWN_KEY = "auth_ext_unknown_key"
+    HMAC_INVALID = "auth_ext_invalid_hmac"
+    HMAC_STALE = "auth_ext_stale"
+    HMAC_REPLAY = "auth_ext_replay"
 
 
 class PacketRejected(msgspec.Struct, frozen=True):
