@@ -11,6 +11,7 @@ from holdfast.config.build_global import global_settings, read_defaults, read_se
 from holdfast.config.build_group import GroupDraft, build_group, draft_group
 from holdfast.config.build_instance import Draft, InstanceBuilder
 from holdfast.config.build_lvs import build_lvs
+from holdfast.config.build_static import read_statics
 from holdfast.config.build_tracking import Trackers, limited, merged
 from holdfast.config.build_watched import read_links
 from holdfast.config.context import Context, entries
@@ -69,6 +70,7 @@ def build(context: Context, nodes: list[Node]) -> Built:
     checks = table.checks
     others = read_others(context, nodes, virtual_servers(lvs, [kind_of(check) for check in checks]))
     polled = [one.interface for draft, one in instances if "linkbeat_use_polling" in draft.settings]
+    statics, finished = read_statics(context, nodes, settings_lines, finished)
     plan = VrrpPlan(
         settings=settings,
         instances=tuple(finished),
@@ -77,6 +79,7 @@ def build(context: Context, nodes: list[Node]) -> Built:
         files=tuple(file for file in trackers.files.values() if file is not None),
         processes=tuple(process for process in trackers.processes.values() if process is not None),
         links=read_links(context, nodes, finished, polled),
+        statics=statics,
         garp_groups=tuple(group for group in garp_groups if group),
     )
     _told_security(context)

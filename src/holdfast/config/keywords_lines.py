@@ -36,7 +36,7 @@ ADDRESS = block(
     k("autojoin", "off", "join the multicast group"),
     k("preferred_lft", "for ever; 0 for /128", "preferred lifetime in seconds, or forever", WORD),
     k("no_track", "off", "losing it changes nothing"),
-    later("track_group", "none", "instances that follow it (static addresses)", WORD),
+    k("track_group", "none", "instances that follow it (static addresses)", WORD),
     later("use_vmac", "off", "an interface with the virtual MAC for it"),
 )
 

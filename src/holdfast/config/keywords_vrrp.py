@@ -218,7 +218,7 @@ BLOCKS = (
     block(
         "track_group",
         "Instances that follow static entries",
-        later("group", "needed", "the instances", opens="group"),
+        k("group", "needed", "the instances", opens="group"),
     ),
     block(
         "bfd_instance",

@@ -10,7 +10,6 @@ from holdfast.config import values
 from holdfast.config.context import Context, entries, get, last_values
 from holdfast.config.entry_checks import check_entries
 from holdfast.config.findings import Trouble
-from holdfast.config.lines import read_address
 from holdfast.config.tree import Node
 from holdfast.lvs.config import LvsPlan
 
@@ -84,9 +83,6 @@ def read_others(context: Context, nodes: list[Node], servers: tuple[VirtualServe
         elif node.name in counts:
             counts[node.name] += len(entries(node))
             check_entries(context, node)
-            if node.name == "static_ipaddress":
-                for entry in entries(node):
-                    read_address(entry.line.words, context.teller(entry), static=True)
     return Others(
         virtual_servers=servers,
         bfd=tuple(sessions.values()),

@@ -8,7 +8,7 @@ from holdfast.base.address import VRRP_GROUP_4, VRRP_GROUP_6, Address, text
 from holdfast.base.command import Command
 from holdfast.base.time import Nanoseconds
 from holdfast.track.config import FileConfig, LinkConfig, ProcessConfig, ScriptConfig
-from holdfast.vrrp.config import GroupConfig, InstanceConfig, hidden
+from holdfast.vrrp.config import GroupConfig, InstanceConfig, StaticAddress, hidden
 
 
 class Scheduling(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +87,7 @@ class VrrpPlan(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[FileConfig, ...] = ()
     processes: tuple[ProcessConfig, ...] = ()
     links: tuple[LinkConfig, ...] = ()
+    statics: tuple[StaticAddress, ...] = ()
     garp_groups: tuple[tuple[str, ...], ...] = ()  # interfaces that share one pace of announcements
 
 

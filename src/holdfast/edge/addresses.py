@@ -8,7 +8,7 @@ from holdfast.edge.interfaces import Interfaces
 from holdfast.kernel.errors import KernelRefused
 from holdfast.kernel.netlink import address_messages, delete_message, patch_ifindex
 from holdfast.kernel.ports import ADDRESS_PROTOCOL, AddressGone, AddressSeen, RouteNetlink
-from holdfast.vrrp.config import InstanceConfig, VirtualAddress
+from holdfast.vrrp.config import InstanceConfig, StaticAddress, VirtualAddress
 
 TRANSIENT = {errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.EBUSY}
 """Refusals that may pass: tried again after RETRY_NS."""
@@ -18,15 +18,19 @@ LEFT_BY_US = {0, 18, ADDRESS_PROTOCOL}
 """Tags an address left behind may carry: none (kernels before 5.18), keepalived's, ours; never the kernel's own."""
 
 
+STATICS = 0
+"""What stands for the static addresses among the slots, which count from 1."""
+
+
 class Place:
     """One virtual address on one interface, with the messages that add and delete it."""
 
     __slots__ = ("add", "address", "delete", "index", "interface", "prefix_length")
 
-    def __init__(self, address: VirtualAddress, interface: str, index: int) -> None:
+    def __init__(self, address: VirtualAddress, interface: str, index: int, static: bool = False) -> None:
         # An IPv6 address under duplicate address detection is not answered for during a second or more, and the old
         # master may still hold it: the election is what guards a virtual address.
-        ready = address_messages(address_without_detection(address))
+        ready = address_messages(address, 0) if static else address_messages(address_without_detection(address))
         self.address = address.address
         self.prefix_length = address.prefix_length
         self.interface = interface
@@ -84,6 +88,12 @@ class Addresses:
             if index:
                 places.append(Place(address, name, index))
         self._places[slot] = places
+
+    def keep(self, statics: Iterable[StaticAddress]) -> None:
+        """Make the messages of the static addresses ready, under the number STATICS."""
+        named = [(static.address, static.address.interface or "") for static in statics]
+        found = [(address, name, self._interfaces.index_of(name)) for address, name in named]
+        self._places[STATICS] = [Place(address, name, index, True) for address, name, index in found if index]
 
     def places(self, slot: int) -> list[Place]:
         """The addresses a slot wants while it is master, in the order of the configuration."""

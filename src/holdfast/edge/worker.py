@@ -12,9 +12,10 @@ from errno import EPERM
 
 import msgspec
 
+from holdfast.base.address import text
 from holdfast.base.time import MICROSECOND, MILLISECOND, SECOND, Nanoseconds, span_text
 from holdfast.config.plan import VrrpPlan
-from holdfast.edge.addresses import Addresses
+from holdfast.edge.addresses import STATICS, Addresses
 from holdfast.edge.adverts import Adverts
 from holdfast.edge.channel import Ask, Channel, Ready, Record, Reload, Reply, Stop, Switch
 from holdfast.edge.clock import asleep_ns, monotonic_ns, wall_text
@@ -22,6 +23,7 @@ from holdfast.edge.interfaces import Interfaces
 from holdfast.edge.loop import Loop
 from holdfast.edge.neighbours import Neighbours
 from holdfast.edge.no_accept import NoAccept
+from holdfast.edge.statics import Statics
 from holdfast.engine.messages import (
     AddressesApplied,
     AddressesRefused,
@@ -105,6 +107,9 @@ class VrrpWorker:
         self.neighbours = Neighbours(self.interfaces, self.addresses, plan.garp_groups)
         self.adverts = Adverts(loop.watch, loop.unwatch, self.handle)
         self.engine = RecordedEngine(plan, monotonic_ns(), boot_age())
+        self.statics = Statics(
+            self.addresses, self.interfaces, lambda event: self.handle(event, monotonic_ns()), channel.put
+        )
         self._asleep_ns = asleep_ns()
         self._sysctls = Sysctls()
         self._retry: dict[int, Nanoseconds] = {}
@@ -120,6 +125,7 @@ class VrrpWorker:
         self.loop.watch(self._monitor.fileno(), self._links_changed)
         now = monotonic_ns()
         self.act(self.engine.begin(known, now), now)
+        self.statics.load(self.plan.statics)
         self._sweep()
         if self.adverts.filter_unavailable:
             line = f"Adverts are read one by one: {self.adverts.filter_unavailable}"
@@ -398,11 +404,16 @@ class VrrpWorker:
         if self.interfaces.renewed:
             self.interfaces.renewed = False
             gone = self.addresses.missing(self.interfaces.present())
+        removed = []
         for lost in gone:
             slot = self.addresses.owner_of(lost)
             if slot is not None:
                 self.addresses.forget(slot, lost)
+            if slot == STATICS:
+                removed.append(f"{text(lost.address)}/{lost.prefix_length} dev {self.interfaces.name_of(lost.index)}")
+            elif slot is not None:
                 self.handle(AddressLost(slot, lost.address, self.interfaces.name_of(lost.index)), now)
+        self.statics.renew(changed, removed)
 
     # ---- the supervisor ---------------------------------------------------------------------------------------------
 
@@ -472,6 +483,7 @@ class VrrpWorker:
         now = monotonic_ns()
         self.plan = plan
         self.act(self.engine.reload(plan, [], now), now)
+        self.statics.load(plan.statics)
         self.channel.put(Ready(len(plan.instances)))
         gc.freeze()
 

@@ -148,6 +148,9 @@ class Host:
         """What the supervisor tells of files and processes, and of what the worker keeps: all is well, unless said."""
         for file in self.plan.files:
             self.handle(TrackerReported("file", file.name, self.numbers.get(file.name, file.init_value or 0)))
+        for static in self.plan.statics:
+            if static.tracked:
+                self.handle(TrackerReported("static", static.name, True))
         for one in self.plan.processes:
             few = 0 if one.quorum else (one.quorum_max or 0) + 1
             self.handle(ProcessesCounted(one.name, one.quorum if self.verdicts.get(one.name, True) else few))

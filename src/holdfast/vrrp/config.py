@@ -5,7 +5,7 @@ from enum import IntEnum, StrEnum
 
 import msgspec
 
-from holdfast.base.address import Address
+from holdfast.base.address import Address, text
 from holdfast.base.command import Command
 from holdfast.base.time import SECOND, Nanoseconds
 
@@ -89,6 +89,21 @@ class VirtualAddress(msgspec.Struct, frozen=True, kw_only=True):
     autojoin: bool = False
     preferred_lft_s: int | None = None  # None: for ever; 0: deprecated, never chosen as a source
     no_track: bool = False
+
+
+class StaticAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """An address that is there whatever the state (`static_ipaddress`); its interface is always named.
+
+    `tracked`: instances are in FAULT while it can't be kept (`track_group`).
+    """
+
+    address: VirtualAddress
+    tracked: bool = False
+
+    @property
+    def name(self) -> str:
+        """`192.0.2.1/24 dev eth0`."""
+        return f"{text(self.address.address)}/{self.address.prefix_length} dev {self.address.interface}"
 
 
 class UnicastPeer(msgspec.Struct, frozen=True, kw_only=True):
