@@ -120,3 +120,33 @@ def test_never_out_of_range_and_never_an_owner_by_weight(
     verdicts = {("script", str(number)): up for number, (_, _, up) in enumerate(rows)}
     effective = effective_priority(msgspec.structs.replace(V3, priority=base, trackers=trackers), verdicts)
     assert effective == 255 if base == 255 else 1 <= effective <= 254
+
+
+@pytest.mark.parametrize(
+    ("weight", "reverse", "number", "adds", "faulty"),
+    [
+        (1, False, 7, 7, False),
+        (2, False, 7, 14, False),
+        (-2, False, 7, -14, False),
+        (2, True, 7, -14, False),
+        (1, False, 254, 253, False),  # held to ±253 …
+        (1, False, -253, -253, False),
+        (1, False, -254, -253, True),  # … and -254 means FAULT
+        (1, True, 254, -253, True),
+        (-1, False, 254, -253, True),
+        (-1, True, -300, -253, True),
+        (0, False, 0, 0, False),
+        (0, False, 1, 0, True),
+        (0, False, -1, 0, True),
+        (0, True, 0, 0, True),
+        (0, True, 1, 0, False),
+    ],
+)
+def test_a_file_adds_its_number_times_the_weight(
+    weight: int, reverse: bool, number: int, adds: int, faulty: bool
+) -> None:
+    line = TrackedUse(kind="file", name="load", weight=weight, reverse=reverse)
+    assert contribution(line, number) == adds
+    assert failed_trackers([line], {("file", "load"): number}) == ([f"file load is {number}"] if faulty else [])
+    assert undecided_trackers([line], {("file", "load"): number}) == []
+    assert undecided_trackers([line], {("file", "load"): None}) == ["load"]  # waited for even where it is a weight
