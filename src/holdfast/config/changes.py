@@ -4,6 +4,7 @@ Goes by the same rule as the engine's reload: an instance is the same one when `
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -11,6 +12,7 @@ from holdfast.base.address import Address, text
 from holdfast.base.command import Command
 from holdfast.base.time import span_text
 from holdfast.config.plan import VrrpPlan
+from holdfast.track.config import FileConfig, LinkConfig, ProcessConfig, ScriptConfig
 from holdfast.vrrp.config import AuthHmac, HmacKey, InstanceConfig, TrackedUse, UnicastPeer, VirtualAddress
 
 
@@ -50,7 +52,7 @@ RESTART = {"net_namespace", "instance_name"}
 
 def changes(running: VrrpPlan, new: VrrpPlan) -> tuple[Change, ...]:
     """Everything that a daemon with the plan `running` would do differently with `new`."""
-    return (*_settings(running, new), *_instances(running, new), *_scripts(running, new), *_groups(running, new))
+    return (*_settings(running, new), *_instances(running, new), *_trackers(running, new), *_groups(running, new))
 
 
 def too_much(running: VrrpPlan, new: VrrpPlan) -> str:
@@ -122,17 +124,35 @@ def _addresses(was: tuple[VirtualAddress, ...], becomes: tuple[VirtualAddress, .
     return ", ".join(said) or "another order of the addresses", risk if said else ""
 
 
-def _scripts(running: VrrpPlan, new: VrrpPlan) -> Iterator[Change]:
-    old, now = [{one.name: one for one in plan.scripts} for plan in (running, new)]
-    for name in [*now, *(name for name in old if name not in now)]:
-        subject = f"script {name}"
-        if name not in old:
-            yield Change(action="start", subject=subject, what=now[name].command.text())
-        elif name not in now:
-            yield Change(action="stop", subject=subject, what=old[name].command.text())
-        for field, x, y in _differing(old[name], now[name]) if name in old and name in now else ():
-            risk = "its result is forgotten and found anew" if field == "command" else ""
-            yield Change(action="change", subject=subject, what=f"{field.removesuffix('_ns')}: {x} → {y}", risk=risk)
+def _trackers(running: VrrpPlan, new: VrrpPlan) -> Iterator[Change]:
+    """Scripts, files, processes, static addresses, and how links are believed."""
+    for kind, field in (
+        ("script", "scripts"), ("file", "files"), ("process", "processes"), ("static address", "statics"),
+        ("link", "links"),
+    ):  # fmt: skip
+        old, now = [{one.name: one for one in getattr(plan, field)} for plan in (running, new)]
+        for name in [*now, *(name for name in old if name not in now)]:
+            subject = f"{kind} {name}"
+            if name not in old:
+                yield Change(action="start", subject=subject, what=_about(now[name]))
+            elif name not in now:
+                yield Change(action="stop", subject=subject, what=_about(old[name]))
+            for of, x, y in _differing(old[name], now[name]) if name in old and name in now else ():
+                risk = "its result is forgotten and found anew" if of in ("command", "parameters", "match") else ""
+                yield Change(action="change", subject=subject, what=f"{of.removesuffix('_ns')}: {x} → {y}", risk=risk)
+
+
+def _about(tracker: Any) -> str:
+    """What is run, watched or kept."""
+    if isinstance(tracker, ProcessConfig):
+        return " ".join((tracker.command, *tracker.parameters))
+    if isinstance(tracker, FileConfig):
+        return tracker.path
+    if isinstance(tracker, LinkConfig):
+        said = [f"down after {span_text(tracker.down_ns)}"] if tracker.down_ns else []
+        said += [f"up after {span_text(tracker.up_ns)}"] if tracker.up_ns else []
+        return ", ".join([*said, "asked every second"] if tracker.polled else said) or "as the kernel says"
+    return str(tracker.command.text()) if isinstance(tracker, ScriptConfig) else _shown((tracker.address,))
 
 
 def _groups(running: VrrpPlan, new: VrrpPlan) -> Iterator[Change]:
