@@ -314,6 +314,8 @@ def _same(recorded: list[Any] | None, replayed: Any, beats: dict[int, int]) -> b
     for one, other in zip(recorded, replayed, strict=True):
         if one == other:
             continue
+        if not isinstance(one, dict) or not isinstance(one.get("beat"), int):
+            return False  # another effect, or a damaged one
         both_beats = one.get("type") == SendBeat.__name__ == other.get("type")
         if not both_beats or beats.setdefault(one["beat"], other["beat"]) != other["beat"]:
             return False
