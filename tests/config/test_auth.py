@@ -84,6 +84,15 @@ def test_a_key_in_a_file(tmp_path: Path, content: str) -> None:
     assert config.auth_hmac.keys[0].secret == bytes(range(32))
 
 
+def test_the_line_end_of_a_file_is_no_part_of_a_key(tmp_path: Path) -> None:
+    key = tmp_path / "web.key"
+    key.write_text(f"{TEXT}\n")
+    key.chmod(0o600)
+    config, _, _ = read(tmp_path, conf(signed(f"key 1 file:{key}")))
+    assert config.auth_hmac is not None
+    assert config.auth_hmac.keys[0].secret == TEXT.encode()
+
+
 def test_a_key_of_systemds(tmp_path: Path) -> None:
     key = tmp_path / "web.key"
     key.write_text(f"hex:{HEX}\n")

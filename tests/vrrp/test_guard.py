@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from holdfast.base.address import Address, parse
+from holdfast.vrrp.ah import decode_ah, encode_ah, icv_of
 from holdfast.vrrp.config import AuthHmac, AuthMode, AuthType, Family, HmacKey, InstanceConfig, UnicastPeer
 from holdfast.vrrp.guard import AhGuard, HmacGuard, fits, make_guard
 from holdfast.vrrp.hmac_trailer import TRAILER_BYTES, decode_trailer
@@ -121,6 +122,15 @@ def test_ah_notices_any_change(place: str, reason: RejectReason) -> None:
     octets = bytearray(getattr(packet, place))
     octets[{"payload": 2, "ah": 11, "ip_header": 5}[place]] ^= 1  # priority, sequence number, identification
     assert b.hears(replace(packet, **{place: bytes(octets)})) is reason
+    assert b.hears(packet) is None
+
+
+def test_the_spi_is_the_senders_address() -> None:
+    a, b = Router(AH, PEER), Router(AH, OURS)
+    packet = a.says()
+    header = replace(decode_ah(packet.ah), spi=1)
+    icv = icv_of(b"ahkey", packet.ip_header, header, packet.payload, keep_ttl=True)
+    assert b.hears(replace(packet, ah=encode_ah(replace(header, icv=icv)))) is RejectReason.AUTH_FAILURE
     assert b.hears(packet) is None
 
 
