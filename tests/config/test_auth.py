@@ -166,6 +166,9 @@ def test_ah_is_of_ipv4_only(tmp_path: Path) -> None:
     block = "authentication {\n  auth_type AH\n  auth_pass abc\n }"
     config, problems, _ = read(tmp_path, conf(block, "version 2"))
     assert (config.auth_type, config.faults, problems) == (AuthType.AH, (), [])
+    config, problems, _ = read(tmp_path, conf(block, "version 2\n state MASTER"))
+    assert not config.state_master
+    assert "AH can't start as MASTER" in problems[0]
     config, problems, _ = read(tmp_path, conf(block, "version 2").replace("192.0.2.100/24", "fe80::64/64"))
     assert config.auth_type is AuthType.NONE
     assert any("has no authentication" in problem or "no AH for IPv6" in problem for problem in problems)

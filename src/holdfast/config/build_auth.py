@@ -86,7 +86,8 @@ def _legacy(asked: Asked, context: Context) -> Authentication:
         return without
     if asked.starts_as_master:
         _tell(context, kind, f"{name}: AH can't start as MASTER", "write state BACKUP", "BACKUP is taken",
-              grade=Grade.WARNING)  # fmt: skip
+              grade=Grade.WARNING,
+              phrase=f"({name}) Initial state master is incompatible with AH authentication - clearing")  # fmt: skip
     return Authentication(auth_type=AuthType.AH, auth_pass=password.value)
 
 

@@ -19,6 +19,7 @@ from holdfast.config.tree import Node
 from holdfast.vrrp.config import (
     OWNER,
     AnnounceConfig,
+    AuthType,
     Family,
     InstanceConfig,
     OldChecksum,
@@ -260,7 +261,8 @@ class InstanceBuilder:
             family=family,
             version=version,
             priority=priority,
-            state_master=draft.master and (priority == OWNER or not strict),
+            state_master=draft.master
+            and (priority == OWNER or not (strict or authentication.auth_type is AuthType.AH)),
             starts_as_owner=priority == OWNER and not explicit_backup,
             adver_interval_ns=interval_ns,
             addresses=tuple(draft.addresses),
