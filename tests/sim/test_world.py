@@ -13,8 +13,17 @@ from holdfast.engine.messages import Interface
 from holdfast.sim.host import NodeSpec
 from holdfast.sim.wire import Weather
 from holdfast.sim.world import World
-from holdfast.track.config import ScriptConfig
-from holdfast.vrrp.config import AuthType, Family, GroupConfig, InstanceConfig, TrackedUse, UnicastPeer, VirtualAddress
+from holdfast.track.config import FileConfig, ProcessConfig, ScriptConfig
+from holdfast.vrrp.config import (
+    AuthType,
+    Family,
+    GroupConfig,
+    InstanceConfig,
+    StaticAddress,
+    TrackedUse,
+    UnicastPeer,
+    VirtualAddress,
+)
 
 VIP = "192.0.2.100"
 
@@ -263,3 +272,32 @@ def test_a_group_that_waits_for_one_members_script_does_not_spin() -> None:
     world.script("a", "chk", True)
     world.run(30 * SECOND)
     assert world.masters("V1") == world.masters("V2") == ["a"]
+
+
+def test_files_and_processes_are_as_the_world_says() -> None:
+    uses = (
+        TrackedUse(kind="file", name="load", weight=2),
+        TrackedUse(kind="process", name="web", weight=-30),
+        TrackedUse(kind="static", name="198.51.100.1/24 dev eth0"),
+    )
+    address = VirtualAddress(address=parse("198.51.100.1"), prefix_length=24, interface="eth0")
+    tracked = {
+        "files": (FileConfig(name="load", path="/x", weight=2, init_value=5),),
+        "processes": (ProcessConfig(name="web", command="nginx", terminate_delay_ns=SECOND),),
+        "statics": (StaticAddress(address=address, tracked=True),),
+    }
+    world = World([node("a", instance(110, trackers=uses), **tracked), node("b", instance(100))])
+    world.run(10 * SECOND)
+    assert world.holders(VIP) == ["a"]
+    world.file("a", "load", 0)
+    world.script("a", "web", False)
+    world.run(900 * MILLISECOND)
+    assert world.holders(VIP) == ["a"]  # 110
+    world.run(5 * SECOND)
+    assert world.holders(VIP) == ["b"]  # 110 - 30
+    world.restart("a")
+    world.run(10 * SECOND)
+    assert world.holders(VIP) == ["b"]
+    world.file("a", "load", 11)
+    world.run(10 * SECOND)
+    assert world.holders(VIP) == ["a"]  # 110 + 22 - 30
