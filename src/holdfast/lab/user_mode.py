@@ -14,6 +14,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from holdfast.lab.namespaces import die_with_parent
+
 MODULES = (
     "veth", "bridge", "dummy", "macvlan", "ipvlan", "vrf", "8021q", "sch_netem",
     "ipip", "ip_gre", "fou", "sit", "ip6_tunnel", "xt_mark",
@@ -163,6 +165,7 @@ def _boot(boot: list[str], timeout_s: float, output: Path, environment: dict[str
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        preexec_fn=die_with_parent,  # a test run that is killed leaves no kernel turning
         env=os.environ | environment,
     )
     try:
