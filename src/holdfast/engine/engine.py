@@ -15,16 +15,11 @@ from typing import Any
 
 from holdfast.base.time import MILLISECOND, Nanoseconds, span_text
 from holdfast.config.plan import VrrpPlan
-from holdfast.engine import holds, lines, scripts, suspicions, trackers, watched
+from holdfast.engine import applied, heard, holds, lines, scripts, suspicions, trackers, watched
 from holdfast.engine.beats import Beats
 from holdfast.engine.faults import depends_on, expect_verdicts, own_faults, primary_address
 from holdfast.engine.groups import Groups
 from holdfast.engine.messages import (
-    AddressesApplied,
-    AddressesRefused,
-    AddressLost,
-    AdvertArrived,
-    AdvertRefused,
     AnnounceAddresses,
     Asleep,
     Configure,
@@ -38,7 +33,6 @@ from holdfast.engine.messages import (
     LowerPriorityNotice,
     Notice,
     ReannounceAsked,
-    RoutineHeard,
     ScriptFinished,
     SendBeat,
     SendOne,
@@ -48,7 +42,6 @@ from holdfast.engine.messages import (
     Tell,
     TimersDue,
     Unwatch,
-    Watch,
 )
 from holdfast.engine.slot import LinkSlot, ProcessSlot, ScriptSlot, Slot
 from holdfast.engine.standing import restand
@@ -65,13 +58,9 @@ from holdfast.vrrp.machine import (
     Master,
     Standing,
     heard_again,
-    is_routine,
-    master_down_interval,
     step,
 )
 from holdfast.vrrp.messages import (
-    AddressesReady,
-    AdvertReceived,
     Announce,
     Event,
     FaultCleared,
@@ -123,17 +112,13 @@ class Engine:
         self.hold_until = now + max(settings.vrrp_startup_delay_ns, after_boot_ns, 0)
         self._handlers: dict[type[Any], Callable[[Any, Nanoseconds], None]] = {
             TimersDue: self._timers_due,
-            AdvertArrived: self._advert_arrived,
-            AdvertRefused: self._advert_refused,
-            RoutineHeard: self._routine_heard,
             InterfaceSeen: self._interface_seen,
-            AddressesApplied: self._addresses_applied,
-            AddressesRefused: self._addresses_refused,
-            AddressLost: self._address_lost,
             ScriptFinished: partial(scripts.run_finished, self),
             Asleep: self._asleep,
             StopAsked: self._stop_asked,
             ReannounceAsked: self._reannounce_asked,
+            **heard.handlers(self),
+            **applied.handlers(self),
             **watched.handlers(self),
         }
 
@@ -246,10 +231,10 @@ class Engine:
         if beats:
             self.beats.advance(beats, now)
         due, self._due = self._due, []
-        heard = event.heard
+        heard_at = event.heard
         for timed in due:
             if isinstance(timed, Slot):
-                self._slot_due(timed, heard.get(timed.number, 0), now)
+                self._slot_due(timed, heard_at.get(timed.number, 0), now)
             else:
                 watched.due(self, timed, now)
 
@@ -263,7 +248,7 @@ class Engine:
                 return
         if slot.number not in self.slots:
             return
-        self._take_heard(slot, heard_at, 0)
+        self.take_heard(slot, heard_at, 0)
         state = slot.state
         if isinstance(state, Backup):
             if now >= state.master_down_at:
@@ -280,7 +265,7 @@ class Engine:
         if next_at is not None and (next_at > now or not isinstance(slot.state, Initialize)):
             self.set_timer(slot, next_at)  # what still waits for a result has nothing to wake for
 
-    def _take_heard(self, slot: Slot, at: Nanoseconds, count: int) -> None:
+    def take_heard(self, slot: Slot, at: Nanoseconds, count: int) -> None:
         """The watch saw the routine advert `count` more times, last at `at`."""
         if count:
             slot.count("advert_rcvd", count)
@@ -377,54 +362,6 @@ class Engine:
                 if other.role is Role.MASTER and rounds:
                     self._effects.append(AnnounceAddresses(other.number, rounds))
 
-    # ---- adverts ----------------------------------------------------------------------------------------------------
-
-    def _advert_arrived(self, event: AdvertArrived, now: Nanoseconds) -> None:
-        slot = self.slots.get(event.slot)
-        if slot is None or isinstance(slot.state, Initialize):
-            return
-        slot.count("advert_rcvd")
-        if event.priority == RESIGN:
-            slot.count("pri_zero_rcvd")
-        else:
-            slot.peer = (event.source, event.priority)
-        if event.counted:
-            slot.count(event.counted)
-        for remark in event.remarks:
-            self.tell(LogLine(Level.WARNING, f"({slot.config.name}) {remark}", "remark"))
-        slot.resigned = event.priority == RESIGN
-        received = AdvertReceived(event.priority, event.source, event.adver_interval_ns)
-        if isinstance(slot.state, Backup) and event.priority == RESIGN:
-            self.tell(lines.resigned(slot, event.source))
-        slot.heard_after = now
-        if event.counted or event.stranger:
-            suspicions.odd(self, slot, event, now)
-        was = slot.state.master if isinstance(slot.state, Backup) else None
-        self.step(slot, received, now)
-        if isinstance(slot.state, Backup) and slot.state.master != was:
-            slot.master_since = now
-        if is_routine(slot.config, slot.standing, slot.state, received):
-            slot.watched = True
-            if isinstance(slot.state, Backup):
-                interval = slot.state.master_adver_interval_ns
-                slot.down_ns = master_down_interval(slot.config, slot.standing.priority, interval)
-            self._effects.append(Watch(slot.number))
-        elif slot.watched and event.priority != RESIGN:  # two speak: the next advert shows whom we follow
-            slot.watched = False
-            self._effects.append(Unwatch(slot.number))
-
-    def _advert_refused(self, event: AdvertRefused, now: Nanoseconds) -> None:
-        slot = self.slots.get(event.slot)
-        if slot is None or isinstance(slot.state, Initialize):
-            return
-        slot.count(event.reason)
-        self.tell(LogLine(Level.WARNING, f"({slot.config.name}) {event.text}", event.reason))
-        suspicions.refused(self, slot, event, now)
-
-    def _routine_heard(self, event: RoutineHeard, now: Nanoseconds) -> None:
-        if event.slot in self.slots:
-            self._take_heard(self.slots[event.slot], event.at, event.count)
-
     # ---- interfaces, addresses, trackers ----------------------------------------------------------------------------
 
     def _interface_seen(self, event: InterfaceSeen, now: Nanoseconds) -> None:
@@ -480,31 +417,6 @@ class Engine:
             slot.cause = faults[0]
         if slot.group is not None:
             self._touched.add(slot.group)
-
-    def _addresses_applied(self, event: AddressesApplied, now: Nanoseconds) -> None:
-        ready = AddressesReady()
-        for number in event.slots:
-            slot = self.slots.get(number)
-            if slot is not None and slot.role is Role.MASTER:
-                self.step(slot, ready, now)
-
-    def _addresses_refused(self, event: AddressesRefused, now: Nanoseconds) -> None:
-        slot = self.slots.get(event.slot)
-        if slot is None:
-            return
-        slot.count("kernel_refusals")
-        self.tell(LogLine(Level.ERROR, f"({slot.config.name}) {event.text}"))
-        if event.fatal and not slot.refused:
-            slot.refused = event.text
-            self.reconsider(slot, now)
-
-    def _address_lost(self, event: AddressLost, now: Nanoseconds) -> None:
-        slot = self.slots.get(event.slot)
-        if slot is None or slot.role is not Role.MASTER:
-            return
-        slot.count("addresses_put_back")
-        self.tell(lines.address_lost(slot, event.address, event.interface))
-        self._effects.append(SetAddresses(slot.number, True))
 
     # ---- scripts ----------------------------------------------------------------------------------------------------
 
