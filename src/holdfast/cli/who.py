@@ -1,6 +1,7 @@
 """`holdfast who`: who has each virtual address now, and the evidence side by side."""
 
 import difflib
+import os
 import socket
 import sys
 from typing import TYPE_CHECKING, Any
@@ -89,9 +90,26 @@ def look(
 
 def _status(run_dir: str | None) -> tuple[dict[str, Any] | None, str]:
     try:
-        return ask(run_dir, {"command": "status"}), ""
+        status = ask(run_dir, {"command": "status"})
     except NoDaemonError as reason:
         return None, str(reason)
+    _join_network_of(int(status["pid"]))
+    return status, ""
+
+
+def _join_network_of(pid: int) -> None:
+    """Look and ask where the daemon does: it may live in another network namespace."""
+    from holdfast.kernel.errors import KernelRefused
+    from holdfast.kernel.namespaces import join_network
+
+    theirs = f"/proc/{pid}/ns/net"
+    try:
+        if not os.path.samefile(theirs, "/proc/self/ns/net"):
+            join_network(theirs)
+    except OSError:
+        pass  # not ours to see: then only root can have started it where we are not
+    except KernelRefused as refused:
+        click.echo(f"holdfast: {refused}; what follows is seen from outside", err=True)
 
 
 def _questions(

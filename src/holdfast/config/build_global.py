@@ -160,6 +160,7 @@ def read_settings(context: Context, settings: dict[str, Node]) -> Settings:
         router_id=get(settings, "router_id", ""),
         instance_name=get(settings, "instance", ""),
         net_namespace=get(settings, "net_namespace", ""),
+        net_namespace_ipvs=_optional_word(settings, "net_namespace_ipvs"),
         use_pid_dir="use_pid_dir" in settings,
         child_wait_time_ns=get(settings, "child_wait_time", 5 * SECOND),
         process_names=_process_names(settings),
@@ -195,9 +196,17 @@ def read_settings(context: Context, settings: dict[str, Node]) -> Settings:
         shutdown_script_timeout_ns=shutdown_s,
         reload_check_log="" if "reload_check_config" not in settings else reload_log or "/dev/null",
         reload_file="" if reload_file is None else reload_file or "keepalived.reload",
+        reload_time_file=get(settings, "reload_time_file", ""),
+        reload_repeat="reload_repeat" in settings,
+        config_save_dir=get(settings, "config_save_dir", ""),
         dynamic_interfaces="dynamic_interfaces" in settings,
         allow_if_changes=get(settings, "dynamic_interfaces", None) == "allow_if_changes",
     )
+
+
+def _optional_word(settings: dict[str, Node], name: str) -> str | None:
+    """The word of a keyword that may stand alone ("" then); None without the keyword."""
+    return (settings[name].value or "") if name in settings else None
 
 
 def _script(context: Context, node: Node | None, timeout_ns: Nanoseconds) -> Any:

@@ -20,6 +20,8 @@ class BuildResult(msgspec.Struct, frozen=True, kw_only=True):
     balancer_bytes: bytes = b""
     problems: tuple[Problem, ...]
     exit_class: str
+    save_dir: str = ""  # `config_save_dir`
+    text: str = ""  # with it: the configuration as read, all files in one
 
 
 def build_plan(
@@ -34,11 +36,14 @@ def build_plan(
         return BuildResult(plan_bytes=None, problems=outcome.problems, exit_class=exit_class)
     plan_bytes = msgspec.msgpack.encode(outcome.plan)
     balancer = reading.built.balancer
+    save_dir = outcome.plan.settings.config_save_dir
     return BuildResult(
         plan_bytes=plan_bytes,
         balancer_bytes=msgspec.msgpack.encode(balancer) if balancer.lvs.services else b"",
         problems=outcome.problems,
         exit_class=outcome.verdict,
+        save_dir=save_dir,
+        text="".join(f"{line}\n" for line in reading.preprocessor.result.texts) if save_dir else "",
     )
 
 

@@ -38,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     router_id: str = ""
     instance_name: str = ""  # `instance NAME`
     net_namespace: str = ""
+    net_namespace_ipvs: str | None = None  # "": the one the daemon was started in
     use_pid_dir: bool = False
     child_wait_time_ns: Nanoseconds = 5_000_000_000
     process_names: dict[str, str] = {}  # parent, vrrp, checker, bfd → name
@@ -73,6 +74,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     shutdown_script_timeout_ns: Nanoseconds = 10_000_000_000
     reload_check_log: str = ""
     reload_file: str = ""
+    reload_time_file: str = ""
+    reload_repeat: bool = False
+    config_save_dir: str = ""
     dynamic_interfaces: bool = False
     allow_if_changes: bool = False
 

@@ -258,10 +258,12 @@ class _Reader:
         self.told_pending.add(key)
         inside = " (with all that stands in it)" if keyword.opens else ""
         inert = keyword.status is Status.INERT
+        effect = "has no effect" if inert else f"is {keyword.status}"
+        _, nothing, reason = keyword.meaning.partition("nothing: ")
         self._add(
             place,
             Trouble(
-                f"{keyword.name} has no effect" if inert else f"{keyword.name}{inside} is {keyword.status}",
+                f"{keyword.name}{inside} {effect}" + (f": {reason}" if nothing else ""),
                 "",
                 "it is checked and left aside",
                 Grade.ADVICE if inert else Grade.WARNING,

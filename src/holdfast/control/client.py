@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -85,7 +86,22 @@ def _nobody(reasons: list[tuple[str, OSError]], told: bool) -> str:
     elif first.errno != errno.ENOENT:
         what += f" ({first.strerror or first})"
     where = "" if told else ", or say where it runs with --run-dir"
+    deeper = list(_namespaced(os.path.dirname(path) for path, _ in reasons))
+    if deeper:
+        return f"{what}; one runs in a namespace: say --run-dir {' or --run-dir '.join(deeper)}"
     return f"{what}: is holdfast running? start it with `holdfast run -f FILE`{where}"
+
+
+def _namespaced(directories: Iterable[str]) -> Iterator[str]:
+    """The run directories of daemons in network namespaces, which lie in the others'."""
+    for directory in directories:
+        try:
+            names = sorted(os.listdir(directory))
+        except OSError:
+            continue
+        for name in names:
+            if os.path.exists(os.path.join(directory, name, SOCKET_NAME)):
+                yield os.path.join(directory, name)
 
 
 def _read_line(link: socket.socket, path: str, timeout_s: float) -> bytes:

@@ -37,18 +37,21 @@ class Built(msgspec.Struct, frozen=True, kw_only=True):
     exit_status: int = 0
     failure: str = ""  # the builder itself failed: a mistake of ours
     empty: bool = False  # the file holds nothing at all
+    unsaved: str = ""  # why no copy could be kept
     changes: tuple[str, ...] = ()  # what is other than in the running plan, in an operator's words
 
 
 class Build:
     """One builder at work; `on_built` gets its outcome, once."""
 
-    def __init__(self, options: Options, loop: Loop, on_built: Callable[[Built], None], running: bytes) -> None:
-        """`running`: the plan that runs now."""
+    def __init__(
+        self, options: Options, loop: Loop, on_built: Callable[[Built], None], running: bytes, number: int
+    ) -> None:
+        """`running`: the plan that runs now; `number` counts the readings."""
         self._loop = loop
         self._on_built = on_built
         self._octets = bytearray()
-        self._fd, self.pid = start_builder(options, running)
+        self._fd, self.pid = start_builder(options, running, number)
         loop.watch(self._fd, self._readable)
 
     def _readable(self) -> None:
@@ -82,7 +85,7 @@ def build_now(options: Options, meanwhile: Callable[[], object] = bool) -> Built
     return decode(bytes(octets))
 
 
-def start_builder(options: Options, running: bytes = b"") -> tuple[int, int]:
+def start_builder(options: Options, running: bytes = b"", number: int = 0) -> tuple[int, int]:
     """Fork a builder: the descriptor its outcome can be read from, and its pid."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
@@ -92,7 +95,7 @@ def start_builder(options: Options, running: bytes = b"") -> tuple[int, int]:
     status = 1
     try:
         os.close(reader)
-        outcome = msgspec.msgpack.encode(_compared(_build(options), running))
+        outcome = msgspec.msgpack.encode(_compared(_build(options, number), running))
         with os.fdopen(writer, "wb") as pipe:
             pipe.write(outcome)
         status = 0
@@ -126,7 +129,7 @@ def _compared(built: Built, running: bytes) -> Built:
     return msgspec.structs.replace(built, changes=(*lines[:CHANGES_TOLD], *more))
 
 
-def _build(options: Options) -> Built:
+def _build(options: Options, number: int = 0) -> Built:
     try:
         from holdfast.config.builder import build_plan
 
@@ -139,11 +142,18 @@ def _build(options: Options) -> Built:
             if before == after and after[1]:
                 break  # else it is just being written: empty or half of it
             time.sleep(UNSETTLED_S)
+        failure = ""
+        if result.save_dir:
+            from holdfast.daemon.saved import save_text
+
+            failure = save_text(result.save_dir, os.getppid(), number, result.text)
         status = EXIT_STATUSES.get(result.exit_class, 0)
         plan = result.plan_bytes or b""
         problems = list(result.problems)
         balancer = result.balancer_bytes
-        return Built(plan=plan, balancer=balancer, problems=problems, exit_status=status, empty=after[1] == 0)
+        return Built(
+            plan=plan, balancer=balancer, problems=problems, exit_status=status, empty=after[1] == 0, unsaved=failure
+        )
     except Exception as failed:
         import traceback
 

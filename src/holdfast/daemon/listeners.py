@@ -47,6 +47,15 @@ DEFAULT_UMASK = 0o177
 """keepalived's umask for the files it makes."""
 
 
+NEED_RESTART = (
+    ("net_namespace", "net_namespace"),
+    ("net_namespace_ipvs", "net_namespace_ipvs"),
+    ("instance_name", "instance"),
+    ("nftables_table", "nftables"),
+)
+"""Settings that a reload cannot change, and their keywords."""
+
+
 class WorkerLog:
     """The log, for lines of the vrrp worker."""
 
@@ -288,7 +297,7 @@ class Listeners:
         if faulty and self.has_instances and not plan.instances:
             return "it has errors, and leaves no instance to run"
         new, old = plan.settings, self.settings
-        for name, word in (("net_namespace", "net_namespace"), ("instance_name", "instance")):
+        for name, word in NEED_RESTART:
             if getattr(new, name) != getattr(old, name):
                 return f"`{word}` changed: that needs a restart"
         return ""

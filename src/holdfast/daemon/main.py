@@ -9,8 +9,10 @@ import msgspec
 
 from holdfast import __version__
 from holdfast.config.plan import Settings, VrrpPlan, plan_lines
+from holdfast.daemon import place
 from holdfast.daemon.building import Built, build_now
 from holdfast.daemon.options import Options
+from holdfast.kernel.errors import KernelRefused
 from holdfast.vrrp.messages import Level
 
 EXIT_FATAL = 1
@@ -48,19 +50,19 @@ def run(options: Options) -> int:
         log.say_error(f"{reason}; see the problems above, or run `holdfast check {options.config_file}`")
         log.close()
         return built.exit_status or EXIT_FATAL
+    terminal = -1
+    settings = msgspec.msgpack.decode(built.plan, type=ListenerPlan).settings
+    try:
+        options = place.settle(options, settings)
+    except KernelRefused as refused:
+        log.say_error(str(refused))
+        log.close()
+        return EXIT_FATAL
+    log.suffix = place.log_suffix(options, settings)
     if options.compatible and (missing := missing_interface(built.plan)):
         log.say_error(f"{missing} does not exist: make it, or say dynamic_interfaces in global_defs to wait for it")
         log.close()
         return EXIT_CONFIGURATION
-    terminal = -1
-    settings = msgspec.msgpack.decode(built.plan, type=ListenerPlan).settings
-    namespace = options.net_namespace or settings.net_namespace
-    if namespace:
-        harm = "joining one is not yet carried out, and addresses in the wrong one would do harm"
-        log.say_error(f"namespace {namespace}: {harm}; start the daemon with `ip netns exec {namespace} …`")
-        log.close()
-        return EXIT_FATAL
-    options = with_pid_files(options, settings)
     if options.core_dump:
         resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     if options.dump_config:
@@ -78,18 +80,6 @@ def run(options: Options) -> int:
 def _load_the_rest() -> None:
     """Load what supervisor and worker will need while the builder reads: they share what is loaded before the fork."""
     import holdfast.daemon.supervise  # noqa: F401
-
-
-def with_pid_files(options: Options, settings: Settings) -> Options:
-    """Standing in for keepalived, pid files nobody named follow `instance` and `use_pid_dir`."""
-    if not options.compatible or not (settings.instance_name or settings.use_pid_dir):
-        return options
-    suffix = f"_{settings.instance_name}" if settings.instance_name else ""
-    named = {}
-    for field, stem in (("parent_pid_file", "keepalived"), ("vrrp_pid_file", "vrrp")):
-        if getattr(options, field) in ("", f"/run/{stem}.pid"):
-            named[field] = f"/run/keepalived/{stem}{suffix}.pid"
-    return msgspec.structs.replace(options, **named)
 
 
 class Placed(msgspec.Struct, frozen=True):

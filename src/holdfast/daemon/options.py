@@ -33,6 +33,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     respawn: bool = True
     all_includes_checked: bool = False  # -e
     net_namespace: str = ""
+    ipvs_network: str = ""  # path of the network namespace of the IPVS table; "": the daemon's
+    ipvs_network_fd: int = -1  # or the supervisor's descriptor of it
     umask: int | None = None
     ignore_sigint: bool = False
     core_dump: bool = False

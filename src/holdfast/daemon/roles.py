@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -23,7 +23,11 @@ from holdfast.edge.worker import VrrpWorker
 from holdfast.engine.messages import LogLine
 from holdfast.kernel import process
 from holdfast.kernel.errors import KernelRefused
+from holdfast.kernel.namespaces import in_network
 from holdfast.vrrp.messages import Level
+
+if TYPE_CHECKING:
+    from holdfast.kernel.ipvs import IpvsSocket
 
 SERVICES_FILE = "services"
 """In RUN_DIR: which virtual servers of the kernel are ours, for the next run."""
@@ -99,7 +103,6 @@ def run_lvs_worker(octets: bytes, options: Options, end: socket.socket, parent: 
     from holdfast.edge.lvs_worker import LvsWorker
     from holdfast.edge.services import Memory
     from holdfast.kernel.check_sockets import allow_descriptors
-    from holdfast.kernel.ipvs import IpvsSocket
 
     plan = msgspec.msgpack.decode(octets, type=BalancerPlan)
     process.set_name("keepalived_healthcheckers" if options.compatible else "holdfast_lvs")
@@ -122,7 +125,7 @@ def run_lvs_worker(octets: bytes, options: Options, end: socket.socket, parent: 
     try:
         memory = Memory(os.path.join(options.run_dir, SERVICES_FILE))
         allow_descriptors()
-        worker = LvsWorker(plan, loop, channel, IpvsSocket(), memory)
+        worker = LvsWorker(plan, loop, channel, _ipvs_socket(options, parent), memory)
         workers.append(worker)
         wakeup.append(worker)
         worker.start()
@@ -132,6 +135,18 @@ def run_lvs_worker(octets: bytes, options: Options, end: socket.socket, parent: 
     worker.run()
     channel.close()
     return 0
+
+
+def _ipvs_socket(options: Options, parent: int) -> "IpvsSocket":
+    """The way to the IPVS table, which may be in another network namespace than the checks."""
+    from holdfast.kernel.ipvs import IpvsSocket
+
+    held = f"/proc/{parent}/fd/{options.ipvs_network_fd}" if options.ipvs_network_fd >= 0 else ""
+    path = options.ipvs_network or held
+    if not path:
+        return IpvsSocket()
+    with in_network(path):
+        return IpvsSocket()
 
 
 class Leaves(Protocol):

@@ -24,6 +24,7 @@ from holdfast.daemon.building import Build, Built
 from holdfast.daemon.listeners import Listeners
 from holdfast.daemon.options import Options
 from holdfast.daemon.roles import EXIT_CONFIG, EXIT_FATAL, EXIT_PERMISSION, PULSE_BYTES, fork_vrrp_worker
+from holdfast.daemon.saved import Saved
 from holdfast.daemon.service import Service
 from holdfast.daemon.watchers import Watchers
 from holdfast.edge.channel import Ask, Channel, Ready, Reload, Stop, ToSupervisor
@@ -93,6 +94,7 @@ class Supervisor:
             **recording.commands(self),
         }
         self.watchers = Watchers(self)
+        self.saved = Saved(self)
         self._signal_reader = self._take_signals()
         listeners.witness.reannounce = self._reannounce
 
@@ -201,6 +203,7 @@ class Supervisor:
             self.worker.ready = True
             self.watchers.tell_all()
         self.listeners.forget_removed(monotonic_ns())
+        self.saved.state("post")
         self.service.ready(f"{message.instances} VRRP instances")
         replies, self._reload_replies = self._reload_replies, []
         for reply, _ in replies:
@@ -340,7 +343,8 @@ class Supervisor:
         self.service.reloading()
         self.listeners.reload_begins()
         self.log.say(Level.INFO, "Reloading")
-        self._build = Build(self.options, self.loop, self._built, self.plan)
+        self.saved.number += 1
+        self._build = Build(self.options, self.loop, self._built, self.plan, self.saved.number)
 
     def _built(self, built: Built) -> None:
         self._build = None
@@ -348,6 +352,8 @@ class Supervisor:
             return
         for problem in built.problems:
             self.log.problem(problem)
+        if built.unsaved:
+            self.log.say(Level.WARNING, built.unsaved)
         self.listeners.write_check_log(built.problems)
         faulty = built.empty or bool(refused_lines(built))
         refusal = built.failure or ("" if built.plan else "it cannot run") or self.listeners.refuses(built.plan, faulty)
@@ -376,6 +382,7 @@ class Supervisor:
 
     def take_plan(self, octets: bytes, balancer: bytes) -> None:
         """Run these plans from now on."""
+        self.saved.state("pre")
         if self.options.run_checkers:
             self.balancing.take_plan(balancer)
         self.plan = octets

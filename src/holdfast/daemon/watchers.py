@@ -1,4 +1,4 @@
-"""What the supervisor watches for the worker's trackers: files, processes, polled links.
+"""What the supervisor watches: files, processes and polled links for the worker's trackers, and the hour of a reload.
 
 Each is loaded only where it is asked for.
 """
@@ -14,6 +14,7 @@ from holdfast.track.config import FileConfig, LinkConfig, ProcessConfig
 from holdfast.vrrp.messages import Level
 
 if TYPE_CHECKING:
+    from holdfast.daemon.reload_time import ReloadTime
     from holdfast.daemon.supervise import Supervisor
     from holdfast.edge.link_polls import LinkPolls
     from holdfast.edge.track_files import FileWatch
@@ -37,6 +38,7 @@ class Watchers:
         self._files: FileWatch | None = None
         self._processes: ProcessWatch | None = None
         self._links: LinkPolls | None = None
+        self._reload_time: ReloadTime | None = None
 
     def load(self, octets: bytes, first: bool = False) -> None:
         """Watch what a plan asks for; `first`: the daemon starts."""
@@ -54,6 +56,12 @@ class Watchers:
             from holdfast.edge.link_polls import LinkPolls
 
             self._links = LinkPolls(self._tell, self._say, host.after)
+        if plan.settings.reload_time_file and self._reload_time is None:
+            from holdfast.daemon.reload_time import ReloadTime
+
+            self._reload_time = ReloadTime(host)
+        if self._reload_time is not None:
+            self._reload_time.load(plan.settings)
         if self._files is not None:
             self._files.load(plan.files, first)
         if self._processes is not None:

@@ -5,9 +5,10 @@ advertisements of others; now and then we ask the neighbours about our own addre
 after a take-over about the master that fell silent. Nothing here may hold up the supervisor: sockets never block.
 """
 
-import os
+import fcntl
+import socket
+import struct
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 
@@ -58,6 +59,9 @@ class WitnessPlan(msgspec.Struct, frozen=True):
 
     settings: WitnessSettings = WitnessSettings()
     instances: tuple[Watched, ...] = ()
+
+
+_SIOCGIFHWADDR = 0x8927
 
 
 class Witness:
@@ -200,7 +204,7 @@ class Witness:
             ear.close()
         for interface in wanted - self._ears.keys():
             try:
-                ear = NeighbourProbe(interface, Mac(_mac(interface)), answers_only=True)
+                ear = NeighbourProbe(interface, mac_of(interface), answers_only=True)
             except KernelRefused as refused:
                 if interface not in self._deaf:
                     self._deaf.add(interface)
@@ -215,7 +219,7 @@ class Witness:
 
         now = monotonic_ns()
         ear = self._ears.get(interface)
-        own = {_mac(name) for name in os.listdir("/sys/class/net")} if ear is not None else set()
+        own = {mac_of(name) for _, name in socket.if_nameindex()} if ear is not None else set()
         for told in ear.take() if ear is not None else ():
             if isinstance(told, Answer) and told.mac not in own:
                 self._answered(interface, told, now)
@@ -242,11 +246,14 @@ class Witness:
             self._say(self.incidents.conflict(name, text(told.address), mac_text(told.mac), now), now)
 
 
-def _mac(interface: str) -> bytes:
-    try:
-        return bytes.fromhex(Path(f"/sys/class/net/{interface}/address").read_text().strip().replace(":", ""))
-    except (OSError, ValueError):
-        return b""
+def mac_of(interface: str) -> Mac:
+    """The address of an interface of this network namespace; empty without it (netdevice(7), SIOCGIFHWADDR)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asking:
+        try:
+            answer = fcntl.ioctl(asking, _SIOCGIFHWADDR, struct.pack("=16s24x", interface.encode()))
+        except OSError:
+            return Mac(b"")
+    return Mac(answer[18:24])
 
 
 def incident_line(notice: IncidentNotice) -> str:

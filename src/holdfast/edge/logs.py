@@ -340,6 +340,7 @@ class Log:
                  monotonic_ns: Callable[[], int] = time.monotonic_ns) -> None:  # fmt: skip
         """`debug`: the categories whose debug lines are wanted; `all` wants every one."""
         self.ident = ident
+        self.suffix = ""  # follows every ident
         self.sinks = list(sinks)
         self.debug = frozenset(debug)
         self._wall_ns = wall_ns
@@ -352,7 +353,7 @@ class Log:
             return
         record = Record(
             wall_ns=self._wall_ns(),
-            ident=ident or self.ident,
+            ident=(ident or self.ident) + self.suffix,
             pid=pid or os.getpid(),
             level=level,
             text=text if text.isprintable() else text.translate(_CONTROL),
@@ -402,7 +403,8 @@ class Log:
             if sink.flush() and sink.lost:
                 lost, sink.lost = sink.lost, 0
                 text = f"{lost} lines were lost here: this log could not be written for a while"
-                sink.write(Record(wall_ns=self._wall_ns(), ident=self.ident, pid=os.getpid(), level=Level.WARNING,
+                ident = self.ident + self.suffix
+                sink.write(Record(wall_ns=self._wall_ns(), ident=ident, pid=os.getpid(), level=Level.WARNING,
                                   text=text))  # fmt: skip
 
     def reopen(self) -> None:

@@ -13,11 +13,11 @@ import struct
 from enum import IntEnum
 
 from holdfast.kernel.errors import KernelRefused
+from holdfast.kernel.namespaces import FIRST_NETWORK, in_network
 
 _NETLINK_CONNECTOR = 11
 _CN_IDX_PROC = _CN_VAL_PROC = 1
 _PROC_CN_MCAST_LISTEN = 1
-_CLONE_NEWNET = 0x40000000
 _SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33
 
 _NLMSG = struct.Struct("=IHHII")  # length, type, flags, sequence, port
@@ -29,8 +29,6 @@ _READ_BYTES = 8192
 
 BUFFER_BYTES = 1 << 20
 MOST_BUFFER_BYTES = 64 << 20
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class What(IntEnum):
@@ -169,25 +167,16 @@ class ProcessEvents:
 def _opened() -> socket.socket:
     """The socket, in the first network namespace where we may go there, else in ours."""
     try:
-        home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            first = os.open("/proc/1/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            os.close(home)
-            return _socket()
+        elsewhere = os.stat("/proc/self/ns/net").st_ino != os.stat(FIRST_NETWORK).st_ino
     except OSError:
-        return _socket()
-    try:
-        if os.fstat(home).st_ino == os.fstat(first).st_ino or _libc.setns(first, _CLONE_NEWNET):
-            return _socket()
+        elsewhere = False
+    if elsewhere:
         try:
-            return _socket()
-        finally:
-            if _libc.setns(home, _CLONE_NEWNET):
-                raise AssertionError("cannot return to our own network namespace")
-    finally:
-        os.close(home)
-        os.close(first)
+            with in_network(FIRST_NETWORK):
+                return _socket()
+        except KernelRefused:
+            pass  # what ours refuses is said
+    return _socket()
 
 
 def _socket() -> socket.socket:

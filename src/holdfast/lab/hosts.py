@@ -24,9 +24,10 @@ from typing import Self
 
 import msgspec
 
+from holdfast.kernel.namespaces import mount
 from holdfast.lab.capture import BRIDGE, Capture, tap_here
 from holdfast.lab.links import DISABLED, FORWARDING, HeldAddress, Links
-from holdfast.lab.namespaces import Namespaces, die_with_parent, mount
+from holdfast.lab.namespaces import Namespaces, die_with_parent
 
 NETWORK_4 = "192.0.2."
 NETWORK_6 = "2001:db8:1::"

@@ -9,14 +9,20 @@ import ctypes
 import errno
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 
-CLONE_NEWNS = 0x00020000
-CLONE_NEWUTS = 0x04000000
-CLONE_NEWUSER = 0x10000000
-CLONE_NEWNET = 0x40000000
-_MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
+from holdfast.kernel.namespaces import (
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
+    enter,
+    private_mounts,
+    unshare,
+)
+
 _PR_SET_PDEATHSIG = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -26,37 +32,9 @@ class NamespacesRefusedError(Exception):
     """This machine does not let us make namespaces; the text names the cure."""
 
 
-def _checked(outcome: int, what: str) -> None:
-    if outcome != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
-
-
-def unshare(flags: int) -> None:
-    """unshare(2); OSError when refused."""
-    _checked(_libc.unshare(flags), "unshare")
-
-
-def enter(descriptor: int, kind: int) -> None:
-    """setns(2): this thread joins the namespace behind `descriptor`; `kind` is its CLONE_ flag."""
-    _checked(_libc.setns(descriptor, kind), "setns")
-
-
-def mount(source: str, target: str, kind: str | None, flags: int = 0, options: str = "") -> None:
-    """mount(2); OSError when refused."""
-    outcome = _libc.mount(source.encode(), target.encode(), kind.encode() if kind else None, flags, options.encode())
-    _checked(outcome, f"mount {kind or ''} on {target}")
-
-
-def private_mounts() -> None:
-    """Nothing mounted from here on is seen outside this mount namespace."""
-    mount("none", "/", None, _MS_REC | _MS_PRIVATE)
-
-
 def set_host_name(name: str) -> None:
     """sethostname(2)."""
-    encoded = name.encode()
-    _checked(_libc.sethostname(encoded, len(encoded)), "sethostname")
+    socket.sethostname(name)
 
 
 def die_with_parent() -> None:
