@@ -17,7 +17,7 @@ setup: $(VENV)/.stamp
 
 $(VENV)/.stamp: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,lvs]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,lvs,dbus]'
 	@touch $@
 
 peers:
@@ -31,7 +31,8 @@ lint: setup
 	@$(BIN)/mypy
 
 test: setup peers lint
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 4 -m "not alone"
+	@$(BIN)/python -m pytest -m alone
 
 bench: setup peers
 	@$(BIN)/python -m bench

@@ -14,6 +14,7 @@ from holdfast.check.machine import (
     start,
     suspend,
     timer_due,
+    told,
 )  # fmt: skip
 from holdfast.check.messages import AbandonRun, CheckEffect, FailureSeen, StartRun, VerdictChanged, WeightChanged
 
@@ -217,3 +218,17 @@ def test_a_new_pace_takes_hold_within_its_period() -> None:
     assert reconfigured(quick, state, S).up is True
     slow = Schedule(pace=msgspec.structs.replace(PACE, delay_loop_ns=90 * S))
     assert reconfigured(slow, state, S).next_at == 10 * S
+
+
+def test_what_is_told_counts_at_once_and_overtakes_a_run() -> None:
+    at_once = msgspec.structs.replace(ONE, pace=msgspec.structs.replace(PACE, retry=0))
+    state, _ = timer_due(at_once, start(at_once, 0, 0.0), 0)
+    state, effects = told(at_once, state, BAD, 2 * S)
+    assert [letter(one) for one in effects] == ["d"]
+    assert not state.up
+    assert finished(at_once, state, 1, OK, 3 * S) == (state, ())  # the run on its way
+    state, effects = told(at_once, state, OK, 4 * S)
+    assert [letter(one) for one in effects] == ["U"]
+    assert state.next_at == 14 * S
+    resting, _ = suspend(at_once, state, True, 5 * S)
+    assert told(at_once, resting, BAD, 6 * S) == (resting, ())

@@ -17,6 +17,8 @@ from holdfast.lab.hosts import Host, Lab, NotInTimeError, Spawned, descendants, 
 from holdfast.lab.probe import Probe
 from tests.daemon.two_hosts import BOOT_S, CONFIGURATION, VIP, Site, state, worker_of
 
+pytestmark = pytest.mark.alone
+
 
 def test_sigterm_leaves_cleanly_within_a_second(lab: Lab) -> None:
     site = Site(lab)

@@ -6,10 +6,14 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from holdfast.lab.ask import who_answers
 from holdfast.lab.daemons import source_environment, start_holdfast
 from holdfast.lab.hosts import Host, Lab, Spawned, descendants, wait_until
 from tests.daemon.two_hosts import BOOT_S, CONFIGURATION, VIP, Site, state, teller, worker_of, written_state
+
+pytestmark = pytest.mark.alone
 
 SCHEDULING_S = 0.1
 """What a busy machine may add to any of the daemon's own times."""

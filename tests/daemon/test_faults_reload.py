@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
+import pytest
+
 from holdfast.base.address import text
 from holdfast.kernel.netlink import MonitorSocket
 from holdfast.kernel.ports import AddressGone, AddressSeen
 from holdfast.lab.daemons import holdfast_status, start_holdfast
 from holdfast.lab.hosts import Host, Lab, wait_until
 from tests.daemon.two_hosts import BOOT_S, CONFIGURATION, VIP, Site, state, teller, worker_of, written_state
+
+pytestmark = pytest.mark.alone
 
 SCHEDULING_S = 0.02
 """What a busy machine may add to an interval."""

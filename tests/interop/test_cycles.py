@@ -6,9 +6,13 @@ HOLDFAST_CYCLES says how often; the default keeps the tests short.
 import os
 import signal
 
+import pytest
+
 from holdfast.lab.ask import who_answers
 from holdfast.lab.daemons import holdfast_state, start_holdfast
 from holdfast.lab.hosts import Host, Lab, Spawned, wait_until
+
+pytestmark = pytest.mark.alone
 
 VIP = "192.0.2.100"
 CYCLES = int(os.environ.get("HOLDFAST_CYCLES", "8"))

@@ -10,6 +10,8 @@ from holdfast.lab.daemons import holdfast_command, holdfast_state, holdfast_stat
 from holdfast.lab.hosts import Host, Lab, Spawned, wait_until
 from holdfast.lab.probe import Probe
 
+pytestmark = pytest.mark.alone
+
 VIP = "192.0.2.100"
 LOST = 2
 """So many of a thousand probes a second a hand-over may lose."""

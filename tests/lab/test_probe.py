@@ -7,6 +7,8 @@ import pytest
 from holdfast.lab.hosts import Lab, wait_until
 from holdfast.lab.probe import Answerer, Probe, Tally
 
+pytestmark = pytest.mark.alone
+
 MS = 1_000_000
 
 

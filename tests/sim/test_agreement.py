@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from holdfast.lab.capture import Capture, advert_of
 from holdfast.lab.daemons import holdfast_command, start_holdfast
@@ -20,6 +21,8 @@ from holdfast.sim.cluster import build_cluster
 from holdfast.sim.faults import fault_of
 from holdfast.sim.reading import read_elsewhere
 from holdfast.sim.trial import try_faults
+
+pytestmark = pytest.mark.alone
 
 SHARE, MORE_S = 0.10, 0.020
 PATIENCE_S = 20.0

@@ -9,3 +9,7 @@ def test_the_worker_keeps_the_table_by_its_checks() -> None:
 
 def test_the_daemon_balances_from_a_plain_configuration() -> None:
     run_tests_inside("test_balancing_daemon.py")
+
+
+def test_a_file_s_number_weighs_servers() -> None:
+    run_tests_inside("test_file_check.py")

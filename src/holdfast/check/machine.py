@@ -92,6 +92,14 @@ def finished(schedule: Schedule, state: CheckState, run: int, outcome: Outcome, 
     return _passed(schedule, state, outcome, now) if outcome.ok else _failed(schedule, state, outcome, now)
 
 
+def told(schedule: Schedule, state: CheckState, outcome: Outcome, now: Nanoseconds) -> CheckStep:
+    """What the check watches has changed: it counts at once, and a run on its way is overtaken."""
+    if state.suspended:
+        return state, ()
+    at_once = _replace(state, run=state.run + 1, running=True, round_at=now)
+    return finished(schedule, at_once, at_once.run, outcome, now)
+
+
 def _passed(schedule: Schedule, state: CheckState, outcome: Outcome, now: Nanoseconds) -> CheckStep:
     passed = state.passed + 1
     stage = (state.stage + 1) % schedule.stages

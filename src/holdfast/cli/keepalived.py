@@ -104,8 +104,8 @@ def version_text() -> str:
         f"Keepalived v{REFERENCE_VERSION} (holdfast {__version__})\n\n"
         f"holdfast {__version__} in place of keepalived {REFERENCE_VERSION}\n"
         f"Running on {system.sysname} {system.release} {system.version}\n\n"
-        "configure options: --enable-json --disable-lvs --disable-bfd --disable-snmp --disable-dbus\n\n"
-        "Config options:  NFTABLES VRRP VRRP_AUTH JSON OLD_CHKSUM_COMPAT\n"
+        "configure options: --enable-json --enable-dbus --disable-bfd --disable-snmp\n\n"
+        "Config options:  NFTABLES LVS REGEX VRRP VRRP_AUTH JSON OLD_CHKSUM_COMPAT DBUS\n"
     )
 
 

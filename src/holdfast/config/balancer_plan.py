@@ -4,6 +4,7 @@ import msgspec
 
 from holdfast.check.config import Check
 from holdfast.lvs.config import LvsPlan
+from holdfast.track.config import FileConfig
 
 
 class BalancerPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -11,3 +12,4 @@ class BalancerPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     lvs: LvsPlan = LvsPlan()
     checks: tuple[Check, ...] = ()
+    files: tuple[FileConfig, ...] = ()  # those that a FILE_CHECK names

@@ -65,7 +65,8 @@ def build(context: Context, nodes: list[Node]) -> Built:
     group_configs, finished = _join(context, instances, drafts, groups)
     if instances:
         trackers.unused()
-    table = CheckTable(context, settings_lines, next((node for node in nodes if node.name == "SSL"), None))
+    tls = next((node for node in nodes if node.name == "SSL"), None)
+    table = CheckTable(context, settings_lines, tls, trackers.file)
     lvs = build_lvs(context, nodes, settings_lines, table.read)
     checks = table.checks
     others = read_others(context, nodes, virtual_servers(lvs, [kind_of(check) for check in checks]))
@@ -83,7 +84,8 @@ def build(context: Context, nodes: list[Node]) -> Built:
         garp_groups=tuple(group for group in garp_groups if group),
     )
     _told_security(context)
-    return Built(plan=plan, balancer=BalancerPlan(lvs=lvs, checks=checks), others=others)
+    balancer = BalancerPlan(lvs=lvs, checks=checks, files=tuple(table.files.values()))
+    return Built(plan=plan, balancer=balancer, others=others)
 
 
 def _second(context: Context, node: Node, seen: dict[str, Draft] | dict[str, GroupDraft]) -> bool:

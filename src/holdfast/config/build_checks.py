@@ -35,6 +35,7 @@ from holdfast.check.udp import parse_reply
 from holdfast.config.context import Context, get, last_values
 from holdfast.config.findings import Trouble
 from holdfast.config.tree import Node
+from holdfast.track.config import FileConfig
 
 KINDS = frozenset(
     ("TCP_CHECK", "PING_CHECK", "HTTP_GET", "SSL_GET", "SMTP_CHECK", "DNS_CHECK", "UDP_CHECK", "MISC_CHECK",
@@ -56,8 +57,11 @@ class _Levels(msgspec.Struct, frozen=True):
 class CheckTable:
     """All checks of a configuration. `read` has the form that the builder of virtual servers calls."""
 
-    def __init__(self, context: Context, settings: dict[str, Node], tls: Node | None = None) -> None:
-        """`settings`: the lines of `global_defs`; `tls`: the `SSL` block, where there is one."""
+    def __init__(self, context: Context, settings: dict[str, Node], tls: Node | None = None,
+                 file: Callable[[str], FileConfig | None] = lambda name: None) -> None:  # fmt: skip
+        """`settings`: the lines of `global_defs`; `tls`: the `SSL` block, if any; `file` gives a track_file by name."""
+        self._file_named = file
+        self.files: dict[str, FileConfig] = {}  # those a check names
         self.context = context
         self.log_all_failures = bool(get(settings, "checker_log_all_failures", False))
         self._material = _material(last_values(tls.children or [])) if tls is not None else Tls()
@@ -103,6 +107,8 @@ class CheckTable:
         pace = settle_pace(kind, service, server, words, self.log_all_failures)  # type: ignore[arg-type]
         found = _Levels(service, server, words, own, target, host)
         made = _MAKERS[kind](self, node, found)
+        if not asks and kind != "MISC_CHECK":  # what is told of them is so: there is nothing to try again
+            pace = msgspec.structs.replace(pace, retry=0)
         return None if made is None else msgspec.structs.replace(made, pace=pace)
 
     def _tell(self, node: Node, what: str, cure: str, phrase: str = "") -> None:
@@ -235,8 +241,15 @@ class CheckTable:
         if not name:
             self._tell(node, "FILE_CHECK names no track_file", "add track_file NAME")
             return None
-        weight, direction = get(levels.settings, "weight", (1, None))
-        return FileCheck(track_file=name, weight=weight, reverse=direction == "reverse")
+        file = self._file_named(name)
+        if file is None:
+            cure = f"define it: track_file {name} {{ file PATH }}"
+            self._tell(node, f"there is no track_file {name}", cure, f"track_file {name} not found")
+            return None
+        self.files[name] = file
+        weight, direction = get(levels.settings, "weight", (file.weight, None))
+        reverse = file.reverse if direction is None else direction == "reverse"
+        return FileCheck(track_file=name, weight=weight, reverse=reverse)
 
     def _bfd(self, node: Node, levels: _Levels) -> Check | None:
         name = get(levels.settings, "name", "")

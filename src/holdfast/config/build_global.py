@@ -199,6 +199,8 @@ def read_settings(context: Context, settings: dict[str, Node]) -> Settings:
         reload_time_file=get(settings, "reload_time_file", ""),
         reload_repeat="reload_repeat" in settings,
         config_save_dir=get(settings, "config_save_dir", ""),
+        dbus_service=get(settings, "dbus_service_name", "org.keepalived.Vrrp1") if "enable_dbus" in settings else "",
+        dbus_no_interface=get(settings, "dbus_no_interface_name", ""),
         dynamic_interfaces="dynamic_interfaces" in settings,
         allow_if_changes=get(settings, "dynamic_interfaces", None) == "allow_if_changes",
     )

@@ -124,13 +124,18 @@ class Trackers:
             found.append((read_use(kind, entry.line.words, self.context.teller(entry), default), entry))
         return found
 
+    def file(self, name: str) -> FileConfig | None:
+        """The `track_file` of that name, which is watched from now on; None without one that can be (told)."""
+        defined = self.others.get(("file", name))
+        if name not in self.files and defined is not None:
+            self.files[name] = read_file(self.context, defined[1])
+        return self.files.get(name)
+
     def _settled(self, kind: str, name: str, node: Node) -> tuple[int, bool] | None:
         """The weight and direction of a tracker somebody names; None when it is left aside (told)."""
         config: FileConfig | ProcessConfig | None
         if kind == "file":
-            if name not in self.files:
-                self.files[name] = read_file(self.context, node)
-            config = self.files[name]
+            config = self.file(name)
         elif kind == "process":
             if name not in self.processes:
                 self.processes[name] = read_process(self.context, node)

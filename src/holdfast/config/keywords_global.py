@@ -234,9 +234,9 @@ GLOBAL = block(
     later("enable_snmp_rfcv2", "off", "the MIB of RFC 2787", feature="SNMP"),
     later("enable_snmp_rfcv3", "off", "the MIB of RFC 6527", feature="SNMP"),
     later("enable_traps", "off", "send traps", feature="SNMP"),
-    later("enable_dbus", "off", "offer a D-Bus service", feature="D-Bus"),
-    later("dbus_service_name", "org.keepalived.Vrrp1", "its name", WORD, feature="D-Bus"),
-    later("dbus_no_interface_name", "none", "path element of instances without interface", WORD, feature="D-Bus"),
+    k("enable_dbus", "off", "offer a D-Bus service", feature="D-Bus"),
+    k("dbus_service_name", "org.keepalived.Vrrp1", "its name", WORD, feature="D-Bus"),
+    k("dbus_no_interface_name", "none", "path element of instances without interface", WORD, feature="D-Bus"),
 )  # fmt: skip
 
 BLOCKS = (

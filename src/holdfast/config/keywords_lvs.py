@@ -111,7 +111,8 @@ REAL_SERVER = block(
     k("virtualhost", "the service's", "Host header and server name", WORD),
     later("snmp_name", "none", "label in SNMP", WORD, feature="SNMP"),
     *(k(name, "", f"a check of the kind {name}", opens=name) for name in _CHECKERS),
-    *(later(name, "", f"a check of the kind {name}", opens=name) for name in ("FILE_CHECK", "BFD_CHECK")),
+    k("FILE_CHECK", "", "a check of the kind FILE_CHECK", opens="FILE_CHECK"),
+    later("BFD_CHECK", "", "a check of the kind BFD_CHECK", opens="BFD_CHECK"),
     *(k(name, "", f"a check of the kind {name}", opens=name, ours=True) for name in _OUR_CHECKERS),
 )
 
@@ -204,7 +205,7 @@ BLOCKS = (
              k("misc_dynamic", "off", "its exit status sets the weight"),
              k("user", "script_user", "who runs it", USER), target=False),
     block("FILE_CHECK", "A tracked file says so",
-          later("track_file", "needed", "which track_file", WORD),
+          k("track_file", "needed", "which track_file", WORD),
           k("weight", "the file's", "multiplies the number", sint(-(2**31 - 1), 2**31 - 1),
                 choice("reverse", "noreverse", optional=True))),
     block("BFD_CHECK", "A BFD session says so",

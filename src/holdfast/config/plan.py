@@ -77,6 +77,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     reload_time_file: str = ""
     reload_repeat: bool = False
     config_save_dir: str = ""
+    dbus_service: str = ""  # `enable_dbus` and its name; "": not on the bus
+    dbus_no_interface: str = ""  # "": none
     dynamic_interfaces: bool = False
     allow_if_changes: bool = False
 

@@ -181,15 +181,16 @@ def _signals(loop: Loop) -> list[Leaves]:
 
 def fork_vrrp_worker(octets: bytes, options: Options, pulse: mmap.mmap) -> tuple[int, socket.socket]:
     """Fork the vrrp worker: its pid and the supervisor's end of the channel."""
-    return _fork("vrrp", lambda end, parent: run_vrrp_worker(octets, options, end, pulse, parent))
+    return fork_role("vrrp", lambda end, parent: run_vrrp_worker(octets, options, end, pulse, parent))
 
 
 def fork_lvs_worker(octets: bytes, options: Options) -> tuple[int, socket.socket]:
     """Fork the lvs worker: the same."""
-    return _fork("lvs", lambda end, parent: run_lvs_worker(octets, options, end, parent))
+    return fork_role("lvs", lambda end, parent: run_lvs_worker(octets, options, end, parent))
 
 
-def _fork(role: str, run: Callable[[socket.socket, int], int]) -> tuple[int, socket.socket]:
+def fork_role(role: str, run: Callable[[socket.socket, int], int]) -> tuple[int, socket.socket]:
+    """Fork a process that does `run(its end of the pair, our pid)`: its pid and our end."""
     mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     parent = os.getpid()
     gc.freeze()  # what is shared with the child stays shared: the collector does not write to it

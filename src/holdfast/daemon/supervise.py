@@ -21,6 +21,7 @@ from holdfast.control.server import ControlServer, Reply
 from holdfast.daemon import command_reload, command_server, command_switch, recording
 from holdfast.daemon.balancing import Balancing
 from holdfast.daemon.building import Build, Built
+from holdfast.daemon.bus import Bus
 from holdfast.daemon.listeners import Listeners
 from holdfast.daemon.options import Options
 from holdfast.daemon.roles import EXIT_CONFIG, EXIT_FATAL, EXIT_PERMISSION, PULSE_BYTES, fork_vrrp_worker
@@ -95,8 +96,10 @@ class Supervisor:
         }
         self.watchers = Watchers(self)
         self.saved = Saved(self)
+        self.bus = Bus(self)
+        listeners.on_state = self.bus.state
         self._signal_reader = self._take_signals()
-        listeners.witness.reannounce = self._reannounce
+        listeners.witness.reannounce = self.reannounce
 
     # ---- running ----------------------------------------------------------------------------------------------------
 
@@ -153,12 +156,12 @@ class Supervisor:
             elif number == signal.SIGHUP:
                 self.reload("SIGHUP")
             elif number == signal.SIGUSR1:
-                self._dump("data")
+                self.dump("data")
                 recording.on_signal(self)
             elif number in (signal.SIGUSR2, STATS_CLEAR):
-                self._dump("stats", clear=number == STATS_CLEAR)
+                self.dump("stats", clear=number == STATS_CLEAR)
             elif number == JSON:
-                self._dump("json")
+                self.dump("json")
             elif number == TDUMP:
                 self.log.say(Level.INFO, "Internal timers are not dumped: ask `holdfast status --json`")
 
@@ -203,13 +206,18 @@ class Supervisor:
             self.worker.ready = True
             self.watchers.tell_all()
         self.listeners.forget_removed(monotonic_ns())
+        self.reloaded(message.instances)
+
+    def reloaded(self, instances: int) -> None:
+        """The plan runs, with so many instances: tell who waits for that."""
         self.saved.state("post")
-        self.service.ready(f"{message.instances} VRRP instances")
+        self.service.ready(f"{instances} VRRP instances" if instances else "virtual servers")
         replies, self._reload_replies = self._reload_replies, []
         for reply, _ in replies:
-            reply.send({"reloaded": True, "instances": message.instances})
+            reply.send({"reloaded": True, "instances": instances})
 
-    def _reannounce(self, instance: str) -> None:
+    def reannounce(self, instance: str) -> None:
+        """Tell the neighbours again where an instance's addresses are, if it is MASTER."""
         if self.worker is not None:
             self.worker.channel.send(ReannounceAsked(instance))
 
@@ -329,6 +337,7 @@ class Supervisor:
             if self.listeners.pending():
                 return
         self.note("stopped", f"exit status {self.exit_status}")
+        self.bus.stop()
         self.listeners.close(now)
         self.finished = True
 
@@ -389,8 +398,12 @@ class Supervisor:
         now = monotonic_ns()
         self.listeners.new_plan(octets, now)
         self.watchers.load(octets)
+        self.bus.load(octets, reloaded=True)
         if self.worker is None:
-            self.start_worker(now)
+            if self.options.run_vrrp and self.listeners.has_instances:
+                self.start_worker(now)
+            else:
+                self.reloaded(0)
             return
         fd = os.memfd_create("plan", os.MFD_CLOEXEC)
         os.write(fd, octets)
@@ -442,8 +455,9 @@ class Supervisor:
         self._reload_replies.append((reply, on_refusal))
         self.reload(cause)
 
-    def _dump(self, kind: str, clear: bool = False) -> None:
-        self.note("statistics cleared" if clear else f"dump of {kind}", "a signal")
+    def dump(self, kind: str, clear: bool = False, cause: str = "a signal") -> None:
+        """Write the dump `kind` (export/files.py KINDS); `clear` zeroes the counters afterwards."""
+        self.note("statistics cleared" if clear else f"dump of {kind}", cause)
 
         def answer(view: bytes | None) -> None:
             if view is None:

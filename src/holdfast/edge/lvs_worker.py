@@ -10,7 +10,7 @@ import os
 import struct
 import time
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -19,6 +19,7 @@ from holdfast.base.ipvs import Counts, Timeouts, endpoint_text
 from holdfast.base.time import SECOND, Nanoseconds
 from holdfast.check.config import BfdCheck, Check, FileCheck, MiscCheck, kind_of
 from holdfast.check.conversation import Occasion, Outcome
+from holdfast.check.file import file_outcome
 from holdfast.check.misc import misc_outcome
 from holdfast.check.prepare import Asking, Tools, prepare
 from holdfast.config.balancer_plan import BalancerPlan
@@ -39,14 +40,18 @@ from holdfast.engine.balancer import (
     PoolsChanged,
     ServiceTold,
 )
-from holdfast.engine.messages import Leaving, LogLine, RunScript, ScriptFinished, ServiceNotice
+from holdfast.engine.messages import Leaving, LogLine, RunScript, ScriptFinished, ServiceNotice, TrackerReported
 from holdfast.engine.scripts import outcome as script_words
 from holdfast.kernel.errors import KernelRefused
 from holdfast.kernel.ipvs import IpvsSocket
 from holdfast.kernel.netlink import MonitorSocket, NetlinkSocket
 from holdfast.lvs.config import VirtualServerConfig
 from holdfast.lvs.messages import QuorumGained, QuorumLost, ServerDown, ServerUp, WeightChanged
+from holdfast.track.file import MISSING
 from holdfast.vrrp.messages import Level
+
+if TYPE_CHECKING:
+    from holdfast.edge.track_files import FileWatch
 
 HEARTBEAT: Nanoseconds = SECOND
 REPAIR_EVERY: Nanoseconds = 5 * SECOND
@@ -82,6 +87,9 @@ class LvsWorker:
         self._talks: dict[int, tuple[Talk, int]] = {}  # by check: the conversation under way, and its run
         self._programs: dict[int, int] = {}  # which check a program runs for, by a number of its own
         self._program = 0
+        self._files: FileWatch | None = None
+        self._values: dict[str, int] = {}  # by track_file
+        self._changed_files: set[str] = set()  # whose number is to be acted on
 
     # ---- running ----------------------------------------------------------------------------------------------------
 
@@ -91,6 +99,7 @@ class LvsWorker:
         plan = self.balancer.plan
         effects = self.balancer.begin(now)
         self._prepare()
+        effects += self._watch_files()
         self._say(self.services.begin(self.balancer.wanted(), flush=plan.lvs.flush))
         self._set_timeouts()
         self._conversations.attach(self.loop)
@@ -116,6 +125,8 @@ class LvsWorker:
             due_at = self._conversations.due_at()
             if due_at is not None and due_at <= now:
                 self._conversations.on_due(now)
+            if self._changed_files:
+                self.act(self._files_changed(), now)
             if self._repair_at is not None and now >= self._repair_at:
                 self._repair_at = None
                 self._say(self.services.repair())
@@ -184,9 +195,44 @@ class LvsWorker:
             talk = self._conversations.start(asking.transport, asking.target, conversation, told, now)
             self._talks[wanted.check] = talk, wanted.run
         else:
-            why = self._unready.get(wanted.check, "")
-            outcome = Outcome(not why, why or "not yet carried out: it counts as passed")
-            self._ended(wanted.check, wanted.run, outcome, now)
+            self._ended(wanted.check, wanted.run, self._known(wanted.check, check), now)
+
+    def _known(self, number: int, check: Check) -> Outcome:
+        """The outcome of a check that asks nobody."""
+        if isinstance(check, FileCheck):
+            return file_outcome(check, self._values.get(check.track_file, MISSING))
+        why = self._unready.get(number, "")
+        return Outcome(not why, why or "not yet carried out: it counts as passed")
+
+    def _watch_files(self) -> list[Effect]:
+        """Watch the files that checks name; what they say now counts at once."""
+        files = self.balancer.plan.files
+        if self._files is None and files:
+            from holdfast.edge.track_files import FileWatch
+
+            self._files = FileWatch(self.loop, self._file_told, self._say_at)
+        if self._files is not None:
+            self._files.load(files, first=False)
+            self._files.tell_all()
+        return self._files_changed()
+
+    def _file_told(self, told: TrackerReported) -> None:
+        self._values[told.name] = int(told.value)
+        self._changed_files.add(told.name)
+
+    def _files_changed(self) -> list[Effect]:
+        """What follows from what files say since the last time."""
+        names, self._changed_files = self._changed_files, set()
+
+        def outcome_of(check: Check) -> Outcome | None:
+            if isinstance(check, FileCheck) and check.track_file in names:
+                return file_outcome(check, self._values[check.track_file])
+            return None
+
+        return self.balancer.watched(outcome_of, monotonic_ns()) if names else []
+
+    def _say_at(self, level: Level, text: str) -> None:
+        self.channel.put(LogLine(level, text))
 
     def _ended(self, check: int, run: int, outcome: Outcome, now: Nanoseconds) -> None:
         self._talks.pop(check, None)
@@ -209,7 +255,7 @@ class LvsWorker:
                 self._askings.append(None)
                 self._unready[number] = why
                 self.channel.put(LogLine(Level.ERROR, f"{kind_of(slot.check)} {shown(slot.check)}: {why}"))
-            if isinstance(slot.check, FileCheck | BfdCheck):
+            if isinstance(slot.check, BfdCheck):
                 line = f"{kind_of(slot.check)} {shown(slot.check)} is not yet carried out: its servers count as alive"
                 self.channel.put(LogLine(Level.WARNING, line))
 
@@ -333,8 +379,9 @@ class LvsWorker:
         programs = self._programs.items()
         self._programs = {number: done.kept[check] for number, check in programs if check in done.kept}
         self._prepare()
+        effects = done.effects + self._watch_files()
         self._say(self.services.replace(self.balancer.wanted()))
-        self.act([one for one in done.effects if not isinstance(one, PoolsChanged)], now)
+        self.act([one for one in effects if not isinstance(one, PoolsChanged)], now)
         self._set_timeouts()
         self._look_where_we_are(now)
         self.channel.put(Ready(len(plan.lvs.services)))

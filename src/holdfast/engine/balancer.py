@@ -5,7 +5,7 @@ verdict goes to every service that asked for it. What a service's pool is to be 
 the services, and whoever has the kernel asks `wanted()` for them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 import msgspec
@@ -211,6 +211,16 @@ class Balancer:
             slot.state, effects = checking.finished(slot.schedule, slot.state, run, outcome, now)
             self._check_effects(check, effects, now)
             self._rota.book(check, slot.state.next_at)
+        return self._taken()
+
+    def watched(self, outcome_of: Callable[[Check], Outcome | None], now: Nanoseconds) -> list[Effect]:
+        """What checks watch has changed: `outcome_of` gives the outcome of those concerned, None of others."""
+        for number, slot in enumerate(self.checks):
+            outcome = outcome_of(slot.check)
+            if outcome is not None:
+                slot.state, effects = checking.told(slot.schedule, slot.state, outcome, now)
+                self._check_effects(number, effects, now)
+                self._rota.book(number, slot.state.next_at)
         return self._taken()
 
     def hold(self, service: int, server: int, weight: int | None, now: Nanoseconds) -> list[Effect]:

@@ -1,0 +1,81 @@
+"""FILE_CHECK: a file's number weighs a server, or takes it out, at once."""
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from holdfast.lab.daemons import holdfast_status, start_holdfast
+from holdfast.lab.hosts import Lab, wait_until
+
+TEXT = """
+track_file load {{
+    file {here}/load
+    weight 2
+    init_file 3
+}}
+virtual_server 192.0.2.200 80 {{
+    lb_algo wrr
+    lb_kind NAT
+    protocol TCP
+    real_server 192.0.2.11 80 {{
+        weight 10
+        FILE_CHECK {{
+            track_file load
+        }}
+    }}
+    real_server 192.0.2.12 80 {{
+        weight 10
+        FILE_CHECK {{
+            track_file load
+            weight 1 reverse
+        }}
+    }}
+    real_server 192.0.2.13 80 {{
+        weight 10
+        inhibit_on_failure
+        FILE_CHECK {{
+            track_file load
+            weight {last}
+        }}
+    }}
+}}
+"""
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with Lab() as made:
+        yield made
+
+
+def test_a_number_weighs_and_fails_servers_at_once(lab: Lab) -> None:
+    host = lab.host("director")
+    here = str(host.directory)
+
+    def weights() -> list[str]:
+        return [line.split()[-1] for line in host.run("ipvsadm", "-Sn").splitlines() if line.startswith("-a")]
+
+    def comes(*wanted: str) -> None:
+        wait_until(lambda: weights() == list(wanted), 5, f"{wanted}", step=0.05)
+
+    daemon = start_holdfast(host, TEXT.format(here=here, last=0))
+    comes("16", "7", "0")  # 10 + 2 x 3, 10 - 3; weight 0: any number but 0 is a failure
+    host.write("load", "0\n")
+    comes("10", "10", "10")
+    host.write("load", "-8 is what we can do\n")
+    comes("0", "18", "0")
+    host.write("load", str(2**30))
+    comes(str(2**31 - 1), "0", "0")
+    host.write("load", str(-(2**31)))  # 2 x that is a failure: it leaves
+    wait_until(lambda: len(weights()) == 2, 5, "one is gone", step=0.05)
+    rows = holdfast_status(host)["virtual_servers"][0]["real_servers"]
+    assert [row["state"] for row in rows] == ["down", "up", "down"]
+    assert rows[0]["checks"][0]["detail"] == f"load: {-(2**31)} makes {-(2**32)}, a failure"
+    host.write("keepalived.conf", TEXT.format(here=here, last=1))
+    daemon.signal(signal.SIGHUP)
+    host.write("load", "1\n")
+    wait_until(lambda: sorted(weights()) == ["11", "12", "9"], 5, "after the reload it is another weight", step=0.05)
+    assert "VRRP child" not in daemon.text()  # there is no instance for one
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait(10) == 0
