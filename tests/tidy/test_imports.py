@@ -101,9 +101,13 @@ def broken_cli(module: Module) -> list[str]:
     ]
 
 
+APART = ("src/holdfast/export/dbus.py", "src/holdfast/export/web")
+"""What lives in a process of its own, and there only when asked for."""
+
+
 def broken_weight(module: Module) -> list[str]:
     """The lines that load something heavy into the daemon."""
-    if module.folder not in LIGHT_FOLDERS:
+    if module.folder not in LIGHT_FOLDERS or module.shown.startswith(APART):
         return []
     return [
         _line(module, found, f"{module.folder}/ runs in the daemon, which must stay small")
