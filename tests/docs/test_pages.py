@@ -86,7 +86,7 @@ def test_a_part_of_a_configuration_is_understood(page: Path, number: int, text: 
             "        192.0.2.100/24\n    }\n" + text + "}\n"
         )
     (tmp_path / "keepalived.conf").write_text(text)
-    allowed = ("there is no directory", "can't be run", "scripts are run, and", "nobody tracks")
+    allowed = ("there is no directory", "can't be run", "scripts are run, and", "nobody tracks", "is holdfast's own")
     wrong = [
         msgspec.to_builtins(problem)
         for problem in check_file(str(tmp_path / "keepalived.conf")).problems

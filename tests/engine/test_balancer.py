@@ -196,3 +196,57 @@ def test_a_programs_exit_status_sets_the_weight_of_every_server_it_stands_for() 
             now += SECOND
         made.finished(0, runs[0].run, misc_outcome(status, False, True, NO_WEIGHT, f"exited with {status}"), now)
         assert pools(made) == {80: [("1", weights[0])], 81: [("2", weights[1])]}, status
+
+
+def slow(*weights: int) -> BalancerPlan:
+    """A service whose servers have these weights and a slow start of 50 s."""
+    config = service(80, dict(zip((1, 2), (0, 1), strict=True)))
+    servers = zip(config.servers, weights, strict=True)
+    started = tuple(msgspec.structs.replace(one, weight=w, slow_start_ns=50 * SECOND) for one, w in servers)
+    return plan(msgspec.structs.replace(config, servers=started))
+
+
+def say(made: Balancer, number: int, result: Outcome, now: int) -> None:
+    """Check `number` has this result now."""
+    made.watched(lambda asked: result if asked == made.checks[number].check else None, now)
+
+
+def test_a_slow_start_climbs_in_tenths_when_a_server_returns() -> None:
+    made = begun(slow(20, 20))
+    assert pools(made) == {80: [("1", 20), ("2", 20)]}  # at the start nobody is new
+    say(made, 0, BAD, 0)
+    assert pools(made) == {80: [("2", 20)]}
+    say(made, 0, GOOD, SECOND)
+    assert pools(made) == {80: [("1", 2), ("2", 20)]}
+    assert next(made.rows(SECOND))["real_servers"][0]["slow_start_percent"] == 10
+    climbed = []
+    for step in range(1, 11):
+        made.turn((1 + step * 5) * SECOND)
+        climbed.append(pools(made)[80][0][1])
+    assert climbed == [4, 6, 8, 10, 12, 14, 16, 18, 20, 20]
+    assert next(made.rows(SECOND))["real_servers"][0]["slow_start_percent"] is None
+
+
+def test_a_slow_start_does_not_keep_the_quorum_waiting_and_gives_way_to_an_operator() -> None:
+    made = begun(slow(1, 20))
+    made.services[0].config = msgspec.structs.replace(made.services[0].config, quorum=21)
+    say(made, 1, BAD, 0)
+    assert not made.services[0].state.quorum_up
+    say(made, 1, GOOD, SECOND)
+    assert made.services[0].state.quorum_up
+    made.hold(0, 1, 7, SECOND)
+    assert pools(made) == {80: [("1", 1), ("2", 7)]}
+    made.hold(0, 1, None, SECOND)
+    assert pools(made) == {80: [("1", 1), ("2", 2)]}
+
+
+def test_a_slow_start_goes_on_over_a_reload_and_ends_where_it_is_not_asked_for_any_more() -> None:
+    made = begun(slow(1, 20))
+    say(made, 1, BAD, 0)
+    say(made, 1, GOOD, 0)
+    made.reload(slow(1, 30), 0)
+    assert pools(made) == {80: [("1", 1), ("2", 3)]}
+    made.turn(5 * SECOND)
+    assert pools(made) == {80: [("1", 1), ("2", 6)]}
+    made.reload(plan(service(80, {1: 0, 2: 1})), 6 * SECOND)
+    assert pools(made) == {80: [("1", 1), ("2", 1)]}

@@ -220,6 +220,8 @@ def _services(services: list[dict[str, Any]], sheet: Sheet) -> None:
                 weight += f" of {server['weight']}"
             counts = server.get("connections") or {}
             said = "; ".join(f"{one['kind']} {one['detail']}" for one in server["checks"]) or "not checked"
+            if server.get("slow_start_percent") is not None:
+                said = f"slow start, {server['slow_start_percent']} %; {said}"
             where = f"{server['address']}:{server['port']}" if server["port"] else str(server["address"])
             rows.append((server["state"], where, weight, str(counts.get("active", "-")), said))
             colours.append(SERVER_COLOURS.get(server["state"], ""))

@@ -27,7 +27,7 @@ from holdfast.config.context import Context, get
 from holdfast.config.findings import Condition, Trouble
 from holdfast.config.special import Endpoint
 from holdfast.config.tree import Node
-from holdfast.lvs.config import LvsPlan, RealServerConfig, SorryServerConfig, VirtualServerConfig
+from holdfast.lvs.config import SLOW_START_STEPS, LvsPlan, RealServerConfig, SorryServerConfig, VirtualServerConfig
 
 PERSISTENCE_S = 360
 """How long a client keeps its server where nothing else is said."""
@@ -439,10 +439,17 @@ class LvsBuilder:
             self.tell(own["lthreshold"], f"lthreshold {lower} is above uthreshold {upper or '(off)'}",
                       "write a uthreshold above it", "lthreshold is left aside", condition=Condition.NONE)  # fmt: skip
             lower = 0
+        weight = get(own, "weight", get(draft.settings, "weight", 1))
+        slow_start_ns = get(own, "slow_start", get(draft.settings, "slow_start", 0))
+        if slow_start_ns and 0 < weight < SLOW_START_STEPS:
+            self.tell(line, f"weight {weight} leaves the slow start of {text(where.address)} few steps",
+                      f"write all weights {SLOW_START_STEPS} times as large", "it climbs in whole numbers",
+                      condition=Condition.NONE, grade=Grade.WARNING)  # fmt: skip
         return RealServerConfig(
             address=where.address,
             port=port,
-            weight=get(own, "weight", get(draft.settings, "weight", 1)),
+            weight=weight,
+            slow_start_ns=slow_start_ns,
             forwarding=forwarding,
             upper_threshold=upper,
             lower_threshold=lower,

@@ -246,8 +246,12 @@ class _Reader:
         return Line(_OPENER if keyword.opens else _STATEMENT, keyword, words, value, tuple(troubles), text)
 
     def _note_pending(self, keyword: Keyword, place: int) -> None:
-        """Tells once of each keyword that is not carried out yet; within such a block the block says it."""
+        """Tells once of each keyword that is not carried out yet (within such a block the block says it), or is ours."""
         if keyword.status is Status.DONE:
+            if keyword.ours and (self.block.name, keyword.name) not in self.told_pending:
+                self.told_pending.add((self.block.name, keyword.name))
+                what, cure = f"{keyword.name} is holdfast's own", "leave it out of a file that keepalived reads as well"
+                self._add(place, Trouble(what, cure, "it is carried out", Grade.ADVICE, token=keyword.name))
             return
         outer = self.blocks["root"].keywords.get(self.top) if self.stack else None
         if outer is not None and outer.status is Status.PENDING and not keyword.feature:

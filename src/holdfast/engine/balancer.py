@@ -28,7 +28,9 @@ from holdfast.lvs.messages import (
     AddressMoved,
     CheckReported,
     ChecksWanted,
+    Climbed,
     PoolChanged,
+    ServerUp,
     WeightHeld,
 )
 from holdfast.lvs.messages import Effect as ServiceEffect
@@ -133,6 +135,7 @@ class Balancer:
         self._rota: Rota[int] = Rota()
         self._effects: list[Effect] = []
         self._changed: dict[int, None] = {}
+        self._climbs: Rota[tuple[int, int]] = Rota()  # service and server: the next step of a slow start
         self._look_at = now + OVERDUE_EVERY
         self._order = 0  # checks made so far: the next one's place in the spread
 
@@ -178,10 +181,10 @@ class Balancer:
 
     def deadline(self) -> Nanoseconds | None:
         """When `turn` has something to do."""
-        due_at = self._rota.due_at()
         if not self.checks:
             return None
-        return self._look_at if due_at is None else min(due_at, self._look_at)
+        moments = (self._rota.due_at(), self._climbs.due_at(), self._look_at)
+        return min(at for at in moments if at is not None)
 
     def turn(self, now: Nanoseconds) -> list[Effect]:
         """Begin the checks that are due; look for those that give no result."""
@@ -190,10 +193,19 @@ class Balancer:
             slot.state, effects = checking.timer_due(slot.schedule, slot.state, now)
             self._check_effects(number, effects, now)
             self._rota.book(number, slot.state.next_at)
+        for service, server in list(self._climbs.take(now)):
+            self._serve(service, Climbed(server, self.services[service].state.servers[server].tenths + 1), now)
+            self._climb(service, server, now)
         if now >= self._look_at:
             self._look_at = now + OVERDUE_EVERY
             self._find_overdue(now)
         return self._taken()
+
+    def _climb(self, service: int, server: int, now: Nanoseconds) -> None:
+        """Book the next step of a slow start, if there is one."""
+        slot = self.services[service]
+        if slot.state.servers[server].tenths < serving.FULL:
+            self._climbs.book((service, server), now + slot.config.servers[server].slow_start_ns // serving.FULL)
 
     def _find_overdue(self, now: Nanoseconds) -> None:
         for number, slot in enumerate(self.checks):
@@ -274,6 +286,8 @@ class Balancer:
                 self._rest(number, effect.running, now)
             else:
                 self._effects.append(ServiceTold(number, effect))
+                if isinstance(effect, ServerUp):
+                    self._climb(number, effect.server, now)
 
     def _rest(self, service: int, running: bool, now: Nanoseconds) -> None:
         """A check rests when none of its services wants it."""
@@ -316,6 +330,10 @@ class Balancer:
             told.append((number, effects))
         self._listen()
         self._rota = Rota()
+        self._climbs = Rota()
+        for service, slot_of_service in enumerate(self.services):
+            for server in range(len(slot_of_service.config.servers)):
+                self._climb(service, server, now)
         for number, effects in told:
             self._serve_effects(number, effects, now)
         for number, slot in enumerate(self.checks):

@@ -5,8 +5,12 @@ import msgspec
 from holdfast.base.address import Address
 from holdfast.base.command import Command
 from holdfast.base.ipvs import Forwarding, Service, ServiceKey, Timeouts
+from holdfast.base.time import Nanoseconds
 
 HIGHEST_WEIGHT = 2**31 - 1
+
+SLOW_START_STEPS = 10
+"""A slow start climbs in so many steps."""
 
 
 class RealServerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +27,7 @@ class RealServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     upper_threshold: int = 0
     lower_threshold: int = 0
     inhibit: bool = False  # inhibit_on_failure: weight 0 instead of removal
+    slow_start_ns: Nanoseconds = 0  # over so long the weight of a server that returns climbs
     checks: tuple[int, ...] = ()
     alpha_checks: tuple[int, ...] = ()
     notify_up: Command | None = None

@@ -26,11 +26,18 @@ from holdfast.base.ipvs import (
     ServiceKey,
     Table,
 )
-from holdfast.lvs.config import HIGHEST_WEIGHT, RealServerConfig, SorryServerConfig, VirtualServerConfig
+from holdfast.lvs.config import (
+    HIGHEST_WEIGHT,
+    SLOW_START_STEPS,
+    RealServerConfig,
+    SorryServerConfig,
+    VirtualServerConfig,
+)
 from holdfast.lvs.messages import (
     AddressMoved,
     CheckReported,
     ChecksWanted,
+    Climbed,
     Effect,
     Event,
     PoolChanged,
@@ -51,6 +58,10 @@ class CheckWeight(msgspec.Struct, frozen=True, gc=False):
     added: int
 
 
+FULL = SLOW_START_STEPS
+"""All its tenths: there is no slow start, or it is over."""
+
+
 class ServerState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is known of a server. `failed` and `unproven` are numbers of checks, in ascending order."""
 
@@ -58,6 +69,7 @@ class ServerState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     unproven: tuple[int, ...] = ()  # alpha checks that have not succeeded yet
     weights: tuple[CheckWeight, ...] = ()
     held_weight: int | None = None
+    tenths: int = FULL  # of its weight, during a slow start
 
     @property
     def alive(self) -> bool:
@@ -80,6 +92,14 @@ _FRESH = ServerState()
 
 
 def effective_weight(config: RealServerConfig, server: ServerState) -> int:
+    """The weight the kernel is told: `full_weight`, or as much of it as a slow start has come to, at least 1."""
+    weight = full_weight(config, server)
+    if server.tenths < FULL and weight and server.held_weight is None:
+        return max(weight * server.tenths // FULL, 1)
+    return weight
+
+
+def full_weight(config: RealServerConfig, server: ServerState) -> int:
     """The configured weight with what the checks make of it, 0 to 2147483647; an operator's, when one is held."""
     if server.held_weight is not None:
         return server.held_weight
@@ -92,9 +112,9 @@ def effective_weight(config: RealServerConfig, server: ServerState) -> int:
 
 
 def live_weight(config: VirtualServerConfig, state: ServiceState) -> int:
-    """The weights of the servers that are alive, added up."""
+    """The weights of the servers that are alive, added up; a slow start does not keep the quorum waiting."""
     return sum(
-        effective_weight(one, server)
+        full_weight(one, server)
         for one, server in zip(config.servers, state.servers, strict=True)
         if server.alive
     )
@@ -201,6 +221,9 @@ def _after(config: RealServerConfig, server: ServerState, number: int, event: Ev
         if event.server != number or event.weight == server.held_weight:
             return server
         return msgspec.structs.replace(server, held_weight=event.weight)
+    if isinstance(event, Climbed):
+        climbing = event.server == number and server.tenths < FULL
+        return msgspec.structs.replace(server, tenths=min(event.tenths, FULL)) if climbing else server
     if not isinstance(event, CheckReported) or event.check not in config.checks:
         return server
     check = event.check
@@ -211,7 +234,9 @@ def _after(config: RealServerConfig, server: ServerState, number: int, event: Ev
         weights = tuple(one for one in weights if one.check != check)
         if event.weight is not None or event.added:
             weights = (*weights, CheckWeight(check, event.weight, event.added))
-    after = ServerState(failed=failed, unproven=unproven, weights=weights, held_weight=server.held_weight)
+    after = msgspec.structs.replace(server, failed=failed, unproven=unproven, weights=weights)
+    if after.alive != server.alive:
+        after = msgspec.structs.replace(after, tenths=1 if after.alive and config.slow_start_ns else FULL)
     return server if after == server else after
 
 
@@ -316,4 +341,7 @@ def _kept(config: RealServerConfig, server: ServerState, kept: Mapping[int, int]
     if not server.alive:
         proven = {kept[one] for one in kept if one not in server.unproven}
         unproven = tuple(one for one in config.alpha_checks if one not in proven)
-    return ServerState(failed=failed, unproven=unproven, weights=weights, held_weight=server.held_weight)
+    tenths = server.tenths if config.slow_start_ns else FULL
+    return ServerState(
+        failed=failed, unproven=unproven, weights=weights, held_weight=server.held_weight, tenths=tenths
+    )

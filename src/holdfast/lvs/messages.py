@@ -25,13 +25,20 @@ class WeightHeld(msgspec.Struct, frozen=True, gc=False):
     weight: int | None
 
 
+class Climbed(msgspec.Struct, frozen=True, gc=False):
+    """A server in its slow start has so many tenths of its weight from now on."""
+
+    server: int
+    tenths: int
+
+
 class AddressMoved(msgspec.Struct, frozen=True, gc=False):
     """The service's address came to this host, or left it (`ha_suspend`)."""
 
     here: bool
 
 
-Event: TypeAlias = CheckReported | WeightHeld | AddressMoved
+Event: TypeAlias = CheckReported | WeightHeld | Climbed | AddressMoved
 
 
 class PoolChanged(msgspec.Struct, frozen=True, gc=False):

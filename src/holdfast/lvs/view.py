@@ -6,7 +6,7 @@ from typing import Any
 from holdfast.base.address import text
 from holdfast.base.ipvs import PROTOCOL_NAMES
 from holdfast.lvs.config import RealServerConfig, VirtualServerConfig
-from holdfast.lvs.machine import ServerState, ServiceState, effective_weight, sorry_serves
+from holdfast.lvs.machine import FULL, ServerState, ServiceState, effective_weight, sorry_serves
 
 Checks = Callable[[int], dict[str, Any]]
 """A check's row by its number: `kind`, `ok`, `since`, `last_run`, `detail`."""
@@ -57,6 +57,7 @@ def server_row(
         "weight": config.weight,
         "effective_weight": weight,
         "alive": server.alive,
+        "slow_start_percent": None if server.tenths == FULL else server.tenths * 100 // FULL,
         "state": word,
         "checks": list(checks),
     }
