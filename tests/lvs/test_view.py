@@ -23,7 +23,8 @@ def test_a_service_and_its_servers() -> None:
     states = [server.pop("state") for server in row["real_servers"]]
     assert states == ["up", "down", "idle", "drained", "waiting"]
     assert row["real_servers"][0] == {
-        "address": "10.0.0.1", "port": 80, "weight": 3, "effective_weight": 3, "alive": True, "slow_start_percent": None,
+        "address": "10.0.0.1", "port": 80, "weight": 3, "effective_weight": 3, "alive": True, "slow_start_percent": None, "held_weight": None,
+        "inhibit_on_failure": False,
         "checks": [{"kind": "TCP_CHECK", "ok": True}],
     }  # fmt: skip
     assert {name: row[name] for name in row if name != "real_servers"} == {

@@ -119,7 +119,7 @@ def colour(row: dict[str, Any]) -> str:
     kind, what = row["kind"], str(row["what"])
     if kind == "state":
         return STATE_COLOURS.get(str(row.get("state")), "")
-    if kind == "tracker":
+    if kind in ("tracker", "service"):
         return "" if row.get("up") else "red"
     if kind == "incident":
         return "red" if row.get("opened") else "green"

@@ -246,7 +246,7 @@ class _Reader:
         return Line(_OPENER if keyword.opens else _STATEMENT, keyword, words, value, tuple(troubles), text)
 
     def _note_pending(self, keyword: Keyword, place: int) -> None:
-        """Tells once of each keyword that is not carried out yet (within such a block the block says it), or is ours."""
+        """Tells once of each keyword that is not carried out yet (in such a block the block says it), or is ours."""
         if keyword.status is Status.DONE:
             if keyword.ours and (self.block.name, keyword.name) not in self.told_pending:
                 self.told_pending.add((self.block.name, keyword.name))

@@ -24,7 +24,7 @@ from holdfast.check.misc import misc_outcome
 from holdfast.check.prepare import Asking, Tools, prepare
 from holdfast.config.balancer_plan import BalancerPlan
 from holdfast.edge.channel import Ask, Channel, HoldServer, Ready, Reload, Reply, Stop
-from holdfast.edge.clock import monotonic_ns
+from holdfast.edge.clock import monotonic_ns, wall_text
 from holdfast.edge.conversations import Conversations, Talk
 from holdfast.edge.loop import Loop
 from holdfast.edge.pcre2 import Pcre2Expression
@@ -279,15 +279,18 @@ class LvsWorker:
             line = f"{'Adding' if up else 'Removing'} service {where} {'to' if up else 'from'} VS {config.label}"
             self.channel.put(LogLine(Level.INFO if up else Level.WARNING, line))
             command = server.notify_up if up else server.notify_down
-            self.channel.put(ServiceNotice(service=config.label, server=where, up=up, command=command))
+            cause = self.balancer.cause(told.service, effect.server)
+            self.channel.put(ServiceNotice(service=config.label, server=where, up=up, command=command, cause=cause))
         elif isinstance(effect, QuorumGained):
             line = f"Gained quorum {config.quorum}+{config.hysteresis} <= {effect.live} for VS {config.label}"
             self.channel.put(LogLine(Level.INFO, line))
-            self.channel.put(ServiceNotice(service=config.label, up=True, command=config.quorum_up))
+            cause = f"weight {effect.live} is alive, {config.quorum + config.hysteresis} gains it"
+            self.channel.put(ServiceNotice(service=config.label, up=True, command=config.quorum_up, cause=cause))
         elif isinstance(effect, QuorumLost):
             line = f"Lost quorum {config.quorum}-{config.hysteresis} > {effect.live} for VS {config.label}"
             self.channel.put(LogLine(Level.WARNING, line))
-            self.channel.put(ServiceNotice(service=config.label, up=False, command=config.quorum_down))
+            cause = f"weight {effect.live} is alive, {max(config.quorum - config.hysteresis, 1)} keeps it"
+            self.channel.put(ServiceNotice(service=config.label, up=False, command=config.quorum_down, cause=cause))
         elif isinstance(effect, WeightChanged):
             server = config.servers[effect.server]
             where = server_label(config.label, server.address, server.port)
@@ -320,7 +323,7 @@ class LvsWorker:
             self.act(self.balancer.finished(number, ended.run, outcome, now), now)
 
     def _answer(self, asked: Ask, now: Nanoseconds) -> None:
-        rows = list(self.balancer.rows(now))
+        rows = list(self.balancer.rows(now, wall_text))
         for row, slot in zip(rows, self.balancer.services, strict=True):
             self._count(row, slot.config)
         octets = json.dumps(rows).encode()

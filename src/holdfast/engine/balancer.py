@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from holdfast.base.ipvs import Table
-from holdfast.base.time import Nanoseconds, span_text
+from holdfast.base.time import SECOND, Nanoseconds
 from holdfast.check import machine as checking
 from holdfast.check.config import Check, MiscCheck, Pace, kind_of, schedule_of
 from holdfast.check.conversation import Outcome
@@ -34,6 +34,8 @@ from holdfast.lvs.messages import (
     WeightHeld,
 )
 from holdfast.lvs.messages import Effect as ServiceEffect
+
+WallText: TypeAlias = Callable[[Nanoseconds], str]
 
 OVERDUE_EVERY: Nanoseconds = 5_000_000_000
 """How often checks that give no result are looked for."""
@@ -356,25 +358,38 @@ class Balancer:
             table.update(serving.wanted_pools(slot.config, slot.state))
         return table
 
-    def check_row(self, number: int, now: Nanoseconds) -> dict[str, Any]:
-        """A check as `status --json` shows it; times as seconds before now."""
+    def cause(self, service: int, server: int) -> str:
+        """Why a server is as it is: what the checks said that have failed, else the last of all."""
+        slot = self.services[service]
+        asked = slot.state.servers[server].failed or slot.config.servers[server].checks
+        said = (self.checks[number] for number in asked)
+        return "; ".join(f"{kind_of(one.check)}: {one.state.last_detail}" for one in said if one.state.last_detail)
+
+    def check_row(self, number: int, now: Nanoseconds, wall: WallText = str) -> dict[str, Any]:
+        """A check as `status --json` shows it."""
         slot = self.checks[number]
-        state = slot.state
+        state, pace = slot.state, slot.schedule.pace
         return {
             "kind": kind_of(slot.check),
             "ok": state.up if state.settled else None,
-            "since": span_text(now - state.since),
-            "last_run": None if state.last_at is None else span_text(now - state.last_at),
+            "since": wall(state.since),
+            "last_run": None if state.last_at is None else wall(state.last_at),
+            "age_s": None if state.last_at is None else round((now - state.last_at) / SECOND, 3),
             "detail": slot.overdue or state.last_detail or "not made yet",
+            "overdue": bool(slot.overdue),
+            "failures": state.failures,
+            "retry": pace.retry,
+            "delay_loop_s": pace.delay_loop_ns / SECOND,
+            "delay_before_retry_s": pace.delay_before_retry_ns / SECOND,
             "shared_by": len(slot.services),
         }
 
-    def rows(self, now: Nanoseconds) -> Iterator[dict[str, Any]]:
-        """`virtual_servers` of `status --json`."""
+    def rows(self, now: Nanoseconds, wall: WallText = str) -> Iterator[dict[str, Any]]:
+        """`virtual_servers` of `status --json`; `wall` gives a moment of the loop's clock as people have it."""
         from holdfast.lvs.view import service_row
 
         for slot in self.services:
-            yield service_row(slot.config, slot.state, lambda number: self.check_row(number, now))
+            yield service_row(slot.config, slot.state, lambda number: self.check_row(number, now, wall))
 
 
 def _reported(number: int, slot: CheckSlot) -> CheckReported:

@@ -5,12 +5,20 @@ Pure: notices come in, entries go out. `edge/journal.py` writes them, `control/j
 
 import msgspec
 
-from holdfast.engine.messages import AnyNotice, HoldNotice, IncidentNotice, PriorityNotice, StateNotice, TrackerNotice
+from holdfast.engine.messages import (
+    AnyNotice,
+    HoldNotice,
+    IncidentNotice,
+    PriorityNotice,
+    ServiceNotice,
+    StateNotice,
+    TrackerNotice,
+)
 
 FILE = "events.jsonl"
 """The journal's name in the run directory; what was written before the last rotation has `.1` behind."""
 
-KINDS = ("state", "tracker", "incident", "reload", "command", "daemon", "priority")
+KINDS = ("state", "tracker", "incident", "reload", "command", "daemon", "priority", "service")
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -59,6 +67,8 @@ class Narrator:
                 time=time, kind="priority", name=notice.name, what=what, cause=notice.cause,
                 state=notice.state, priority=notice.priority, before=notice.was,
             )  # fmt: skip
+        if isinstance(notice, ServiceNotice):
+            return _service(notice, time)
         if isinstance(notice, HoldNotice):
             return Entry(time=time, kind="command", name=notice.name, what=f"hold {notice.what}", cause=notice.cause)
         return None
@@ -83,6 +93,14 @@ def _tracker(notice: TrackerNotice, time: str) -> Entry:
         time=time, kind="tracker", name=notice.name, what=what, cause=notice.detail, of=notice.kind, up=notice.up,
         instances=notice.instances,
     )  # fmt: skip
+
+
+def _service(notice: ServiceNotice, time: str) -> Entry:
+    if notice.server:
+        what = f"server {notice.server} {'up' if notice.up else 'down'}"
+    else:
+        what = "quorum gained" if notice.up else "quorum lost"
+    return Entry(time=time, kind="service", name=notice.service, what=what, cause=notice.cause, up=notice.up)
 
 
 def _incident(notice: IncidentNotice, time: str) -> Entry:

@@ -335,6 +335,7 @@ class ServiceNotice(Notice, frozen=True, kw_only=True):
     up: bool
     server: str = ""
     command: Command | None = None
+    cause: str = ""
 
 
 class Leaving(Notice, frozen=True):

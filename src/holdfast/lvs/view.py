@@ -6,7 +6,7 @@ from typing import Any
 from holdfast.base.address import text
 from holdfast.base.ipvs import PROTOCOL_NAMES
 from holdfast.lvs.config import RealServerConfig, VirtualServerConfig
-from holdfast.lvs.machine import FULL, ServerState, ServiceState, effective_weight, sorry_serves
+from holdfast.lvs.machine import FULL, ServerState, ServiceState, effective_weight, live_weight, sorry_serves
 
 Checks = Callable[[int], dict[str, Any]]
 """A check's row by its number: `kind`, `ok`, `since`, `last_run`, `detail`."""
@@ -20,7 +20,10 @@ def service_row(config: VirtualServerConfig, state: ServiceState, checks: Checks
         "protocol": PROTOCOL_NAMES.get(config.protocol, "").upper(),
         "forwarding": config.forwarding.name,
         "scheduler": config.service.scheduler,
+        "label": config.label,
         "quorum": config.quorum,
+        "hysteresis": config.hysteresis,
+        "live_weight": live_weight(config, state),
         "quorum_met": state.quorum_up,
         "suspended": not state.here,
         "real_servers": [
@@ -56,6 +59,8 @@ def server_row(
         "port": config.port,
         "weight": config.weight,
         "effective_weight": weight,
+        "held_weight": server.held_weight,
+        "inhibit_on_failure": config.inhibit,
         "alive": server.alive,
         "slow_start_percent": None if server.tenths == FULL else server.tenths * 100 // FULL,
         "state": word,

@@ -120,6 +120,11 @@ def test_connections_spread_a_dead_server_leaves_and_returns_and_a_reload_change
     soon(lambda: states(site.director) == ["down", "up"], "the dead one is gone")
     assert site.answers(6) == Counter(two=6)
     soon(lambda: f"{site.one.ip4} down" in site.noted(), "its script has run")
+    why = site.director.run(*holdfast_command("why"), f"{VIP}:80", site.one.ip4)
+    assert "1 of 1 checks failed: it is taken out" in why
+    assert "if TCP_CHECK passes once (it is made every 300 ms): it serves again" in why
+    assert f"server [{site.one.ip4}]:tcp:8080 down: TCP_CHECK: {site.one.ip4}:8080: connection refused" in why
+    assert f"if {site.two.ip4}:8080 fails: weight 0 is left" in site.director.run(*holdfast_command("why"), f"{VIP}:80")
     site.serve(site.one)
     soon(lambda: states(site.director) == ["up", "up"], "it is back")
     soon(lambda: f"{site.one.ip4} up" in site.noted(), "its script has run, too")
