@@ -23,13 +23,13 @@ def test_a_service_and_its_servers() -> None:
     states = [server.pop("state") for server in row["real_servers"]]
     assert states == ["up", "down", "idle", "drained", "waiting"]
     assert row["real_servers"][0] == {
-        "address": "10.0.0.1", "port": 80, "weight": 3, "effective_weight": 3, "alive": True, "slow_start_percent": None, "held_weight": None,
-        "inhibit_on_failure": False,
+        "address": "10.0.0.1", "port": 80, "weight": 3, "effective_weight": 3, "alive": True,
+        "slow_start_percent": None, "held_weight": None, "inhibit_on_failure": False,
         "checks": [{"kind": "TCP_CHECK", "ok": True}],
     }  # fmt: skip
     assert {name: row[name] for name in row if name != "real_servers"} == {
         "name": "192.0.2.1:80", "protocol": "TCP", "forwarding": "NAT", "scheduler": "rr", "quorum": 1,
-        "quorum_met": True, "suspended": False, "sorry_server": {"address": "10.0.0.9", "port": 81, "active": False},
+        "label": "[192.0.2.1]:tcp:80", "hysteresis": 0, "live_weight": 3, "quorum_met": True, "suspended": False, "sorry_server": {"address": "10.0.0.9", "port": 81, "active": False},
     }  # fmt: skip
     aside = service_row(config, ServiceState(servers=servers), check_row)
     assert aside["sorry_server"]["active"] is True

@@ -11,5 +11,5 @@ def test_the_daemon_balances_from_a_plain_configuration() -> None:
     run_tests_inside("test_balancing_daemon.py")
 
 
-def test_a_file_s_number_weighs_servers() -> None:
-    run_tests_inside("test_file_check.py")
+def test_files_echoes_and_held_weights() -> None:
+    run_tests_inside("test_checks_and_holds.py")

@@ -40,8 +40,8 @@ def command(
       holdfast server weight 192.0.2.1:80 10.0.0.7:8080 3
       holdfast server enable 192.0.2.1:80 10.0.0.7:8080                 back to its own weight
 
-    Names are those of `holdfast status`. What is held survives a reload. Ends with 1 when connections are left after
-    --timeout (the server stays drained), or when there is no such server.
+    Names are those of `holdfast status`. What is held survives a reload and a restart. Ends with 1 when connections
+    are left after --timeout (the server stays drained), or when there is no such server.
     """
     if (action == "weight") != (weight is not None):
         raise click.UsageError("`weight` wants a number" if action == "weight" else f"`{action}` takes no number")

@@ -3,12 +3,14 @@
 A worker that dies leaves its services in the kernel, and with them every connection; the next one finds them again.
 """
 
+import json
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from holdfast.base.time import SECOND, Nanoseconds, span_text
 from holdfast.daemon.roles import EXIT_CONFIG, EXIT_FATAL, EXIT_PERMISSION, fork_lvs_worker
+from holdfast.daemon.server_holds import ServerHolds
 from holdfast.edge.channel import Ask, Channel, Ready, Reload, Reply, Stop, ToSupervisor
 from holdfast.edge.clock import monotonic_ns
 from holdfast.engine.messages import Leaving, RunScript, ScriptFinished
@@ -38,6 +40,8 @@ class Balancing:
         self._asks: dict[int, tuple[list[bytes], Callable[[bytes | None], None]]] = {}
         self._number = 0
         self._stopping = False
+        self.holds = ServerHolds(supervisor.options.run_dir)
+        self._say(self.holds.read())
 
     @property
     def running(self) -> bool:
@@ -64,7 +68,7 @@ class Balancing:
             return
         here.log.flush()
         try:
-            self.pid, end = fork_lvs_worker(self.plan, here.options)
+            self.pid, end = fork_lvs_worker(self.plan, here.options, self.holds.weights)
         except OSError as refused:
             cure = "free memory, processes (TasksMax=) or descriptors (LimitNOFILE=); trying again in 1 s"
             here.log.say(Level.ERROR, f"No lvs worker can be started: {refused.strerror}; {cure}")
@@ -107,8 +111,29 @@ class Balancing:
                 answer(b"".join(pieces))
         elif isinstance(message, Ready):
             self._ready = True
+            if self.holds.weights:
+                self.ask(self._forget_holds)
         elif not isinstance(message, Leaving):
             self._here.listeners.take(message, now)
+
+    def _forget_holds(self, rows: bytes | None) -> None:
+        """Operators' weights of servers that are configured no more are given up."""
+        if rows is not None:
+            services = json.loads(rows)
+            self._say(
+                self.holds.keep_only(
+                    (service["name"], server["label"]) for service in services for server in service["real_servers"]
+                )
+            )
+
+    def _say(self, failure: str) -> None:
+        if failure:
+            self._here.log.say(Level.WARNING, failure)
+
+    def held(self, answer: bytes) -> None:
+        """The worker has taken an operator's weight: remember it for the next one."""
+        told = json.loads(answer)
+        self._say(self.holds.hold(told["service"], told["server"], told["held"]))
 
     def _script_finished(self, finished: ScriptFinished) -> None:
         if self._channel is not None:

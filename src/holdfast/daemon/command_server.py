@@ -33,6 +33,7 @@ def commands(supervisor: "Supervisor") -> dict[str, Callable[[Request, Reply], N
                 reply.fail("nothing is balanced at the moment", "look at the log: is there a virtual_server, and IPVS?")
                 return
             if b'"error"' not in octets:
+                supervisor.balancing.held(octets)
                 held = "its own weight again" if weight is None else f"weight {weight}, held"
                 what = f"{name} of {service}: {held}"
                 supervisor.listeners.journal.say("command", service, what, f"server, by {by}", monotonic_ns(), by=by)

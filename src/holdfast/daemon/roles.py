@@ -9,7 +9,7 @@ import mmap
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -97,8 +97,10 @@ def run_vrrp_worker(octets: bytes, options: Options, end: socket.socket, pulse: 
     return 0
 
 
-def run_lvs_worker(octets: bytes, options: Options, end: socket.socket, parent: int) -> int:
-    """The lvs worker's whole life, in the process just forked; its exit status."""
+def run_lvs_worker(
+    octets: bytes, options: Options, holds: Mapping[tuple[str, str], int], end: socket.socket, parent: int
+) -> int:
+    """The lvs worker's whole life, in the process just forked; its exit status. `holds`: operators' weights."""
     from holdfast.config.balancer_plan import BalancerPlan
     from holdfast.edge.lvs_worker import LvsWorker
     from holdfast.edge.services import Memory
@@ -128,7 +130,7 @@ def run_lvs_worker(octets: bytes, options: Options, end: socket.socket, parent: 
         worker = LvsWorker(plan, loop, channel, _ipvs_socket(options, parent), memory)
         workers.append(worker)
         wakeup.append(worker)
-        worker.start()
+        worker.start(holds)
     except KernelRefused as refused:
         channel.send(LogLine(Level.ERROR, str(refused)))
         return EXIT_PERMISSION
@@ -184,9 +186,11 @@ def fork_vrrp_worker(octets: bytes, options: Options, pulse: mmap.mmap) -> tuple
     return fork_role("vrrp", lambda end, parent: run_vrrp_worker(octets, options, end, pulse, parent))
 
 
-def fork_lvs_worker(octets: bytes, options: Options) -> tuple[int, socket.socket]:
+def fork_lvs_worker(
+    octets: bytes, options: Options, holds: Mapping[tuple[str, str], int]
+) -> tuple[int, socket.socket]:
     """Fork the lvs worker: the same."""
-    return fork_role("lvs", lambda end, parent: run_lvs_worker(octets, options, end, parent))
+    return fork_role("lvs", lambda end, parent: run_lvs_worker(octets, options, holds, end, parent))
 
 
 def fork_role(role: str, run: Callable[[socket.socket, int], int]) -> tuple[int, socket.socket]:

@@ -9,7 +9,9 @@ import mmap
 import os
 import struct
 import time
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,7 +19,7 @@ import msgspec
 from holdfast.base.address import Address, text
 from holdfast.base.ipvs import Counts, Timeouts, endpoint_text
 from holdfast.base.time import SECOND, Nanoseconds
-from holdfast.check.config import BfdCheck, Check, FileCheck, MiscCheck, kind_of
+from holdfast.check.config import BfdCheck, Check, FileCheck, MiscCheck, PingCheck, kind_of
 from holdfast.check.conversation import Occasion, Outcome
 from holdfast.check.file import file_outcome
 from holdfast.check.misc import misc_outcome
@@ -42,9 +44,11 @@ from holdfast.engine.balancer import (
 )
 from holdfast.engine.messages import Leaving, LogLine, RunScript, ScriptFinished, ServiceNotice, TrackerReported
 from holdfast.engine.scripts import outcome as script_words
+from holdfast.kernel.check_sockets import allow_pings
 from holdfast.kernel.errors import KernelRefused
 from holdfast.kernel.ipvs import IpvsSocket
 from holdfast.kernel.netlink import MonitorSocket, NetlinkSocket
+from holdfast.kernel.sysctl import Sysctls
 from holdfast.lvs.config import VirtualServerConfig
 from holdfast.lvs.messages import QuorumGained, QuorumLost, ServerDown, ServerUp, WeightChanged
 from holdfast.track.file import MISSING
@@ -87,19 +91,27 @@ class LvsWorker:
         self._talks: dict[int, tuple[Talk, int]] = {}  # by check: the conversation under way, and its run
         self._programs: dict[int, int] = {}  # which check a program runs for, by a number of its own
         self._program = 0
+        self._sysctls = Sysctls()  # those we changed
         self._files: FileWatch | None = None
         self._values: dict[str, int] = {}  # by track_file
         self._changed_files: set[str] = set()  # whose number is to be acted on
 
     # ---- running ----------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Take the table over, begin every check. KernelRefused when the table can't be read."""
+    def start(self, holds: Mapping[tuple[str, str], int] = MappingProxyType({})) -> None:
+        """Take the table over, begin every check. KernelRefused when the table can't be read.
+
+        `holds`: operators' weights, by the names of virtual and real server.
+        """
         now = monotonic_ns()
         plan = self.balancer.plan
         effects = self.balancer.begin(now)
         self._prepare()
         effects += self._watch_files()
+        for (service, server), weight in holds.items():
+            place = self._named(service, server)
+            if place is not None:
+                effects += self.balancer.hold(*place, weight, now)
         self._say(self.services.begin(self.balancer.wanted(), flush=plan.lvs.flush))
         self._set_timeouts()
         self._conversations.attach(self.loop)
@@ -245,6 +257,11 @@ class LvsWorker:
 
     def _prepare(self) -> None:
         """Make the checks ready; one that can't be is said, and fails from now on."""
+        if any(isinstance(slot.check, PingCheck) for slot in self.balancer.checks):
+            try:
+                allow_pings(self._sysctls, os.getegid())
+            except KernelRefused as refused:
+                self.channel.put(LogLine(Level.WARNING, f"PING_CHECK: {refused}"))
         self._askings, self._unready = [], {}
         for number, slot in enumerate(self.balancer.checks):
             try:
@@ -353,17 +370,27 @@ class LvsWorker:
             }
 
     def _hold(self, asked: HoldServer, now: Nanoseconds) -> None:
+        found = self._named(asked.service, asked.server)
+        if found is None:
+            self._reply(asked.ask, {"error": f"no server {asked.server} in {asked.service}"})
+            return
+        config = self.balancer.services[found[0]].config
+        server = config.servers[found[1]]
+        where = server_label(config.label, server.address, server.port)
+        self.act(self.balancer.hold(*found, asked.weight, now), now)
+        self._reply(asked.ask, {"held": asked.weight, "service": config.name, "server": where})
+
+    def _named(self, service: str, server: str) -> tuple[int, int] | None:
+        """The numbers of a virtual server and of one of its real servers; None when there is no such one."""
         for number, slot in enumerate(self.balancer.services):
-            if asked.service not in (slot.config.name, slot.config.label):
+            if service not in (slot.config.name, slot.config.label):
                 continue
-            for place, server in enumerate(slot.config.servers):
-                where = server_label(slot.config.label, server.address, server.port)
-                plain = endpoint_text(server.address, server.port or slot.config.keys[0].port)
-                if asked.server in (where, plain, text(server.address)):
-                    self.act(self.balancer.hold(number, place, asked.weight, now), now)
-                    self._reply(asked.ask, {"held": asked.weight, "service": slot.config.name, "server": where})
-                    return
-        self._reply(asked.ask, {"error": f"no server {asked.server} in {asked.service}"})
+            for place, one in enumerate(slot.config.servers):
+                where = server_label(slot.config.label, one.address, one.port)
+                plain = endpoint_text(one.address, one.port or slot.config.keys[0].port)
+                if server in (where, plain, text(one.address)):
+                    return number, place
+        return None
 
     def _reply(self, ask: int, document: dict[str, object]) -> None:
         self.channel.put(Reply(ask, msgspec.json.encode(document), True))
@@ -395,6 +422,7 @@ class LvsWorker:
             return
         self.act(self.balancer.end(), monotonic_ns())
         self._conversations.close()
+        self._sysctls.restore()
         try:
             flush = self.balancer.plan.lvs.flush_on_stop
             self._say(self.services.end(leave=self.leave_services))

@@ -1,11 +1,12 @@
-"""FILE_CHECK: a file's number weighs a server, or takes it out, at once."""
+"""FILE_CHECK, PING_CHECK, and weights that an operator holds, in the daemon."""
 
 import signal
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from holdfast.lab.daemons import holdfast_status, start_holdfast
+from holdfast.lab.daemons import holdfast_command, holdfast_status, start_holdfast
 from holdfast.lab.hosts import Lab, wait_until
 
 TEXT = """
@@ -77,5 +78,55 @@ def test_a_number_weighs_and_fails_servers_at_once(lab: Lab) -> None:
     host.write("load", "1\n")
     wait_until(lambda: sorted(weights()) == ["11", "12", "9"], 5, "after the reload it is another weight", step=0.05)
     assert "VRRP child" not in daemon.text()  # there is no instance for one
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait(10) == 0
+
+
+PING = """
+virtual_server 192.0.2.200 80 {{
+    delay_loop 0.2
+    lb_algo wrr
+    lb_kind NAT
+    protocol TCP
+    real_server {up} 80 {{
+        weight 5
+        PING_CHECK {{
+        }}
+    }}
+    real_server {down} 80 {{
+        weight 6
+        PING_CHECK {{
+            connect_timeout 0.2
+        }}
+    }}
+}}
+"""
+
+
+def test_echoes_are_allowed_while_they_are_needed_and_a_held_weight_survives_a_restart(lab: Lab) -> None:
+    host, there = lab.host("director"), lab.host("there")
+    setting = "/proc/sys/net/ipv4/ping_group_range"
+    before = host.run("cat", setting)
+
+    def states() -> list[str]:
+        try:
+            rows = holdfast_status(host)["virtual_servers"]
+        except subprocess.CalledProcessError:
+            return []  # it does not answer yet
+        return [row["state"] for row in rows[0]["real_servers"]] if rows else []
+
+    daemon = start_holdfast(host, PING.format(up=there.ip4, down="192.0.2.99"))
+    wait_until(lambda: states() == ["up", "down"], 10, "one answers, one does not", step=0.1)
+    assert host.run("cat", setting) != before
+    name, label = "192.0.2.200:80", f"{there.ip4}:80"
+    host.run(*holdfast_command("server"), "weight", name, label, "3")
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait(10) == 0
+    assert host.run("cat", setting) == before
+    daemon = start_holdfast(host, PING.format(up=there.ip4, down="192.0.2.99"))
+    wait_until(lambda: f"-r {label} -m -w 3" in host.run("ipvsadm", "-Sn"), 10, "it is held", step=0.1)
+    host.write("keepalived.conf", PING.format(up="192.0.2.98", down="192.0.2.99"))
+    daemon.signal(signal.SIGHUP)
+    wait_until(lambda: host.run("ls", "/run/holdfast").count("server-holds") == 0, 10, "it is forgotten", step=0.1)
     daemon.signal(signal.SIGTERM)
     assert daemon.wait(10) == 0
