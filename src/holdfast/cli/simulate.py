@@ -9,9 +9,13 @@ import click
 from holdfast.cli.drawing import Sheet, aligned, widths
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.config.balancer_plan import BalancerPlan
     from holdfast.sim.cluster import Cluster
     from holdfast.sim.faults import Fault, Step
     from holdfast.sim.report import Row, Simulation
+    from holdfast.sim.servers import Tried
     from holdfast.sim.trial import Phase
 
 SIGNS = {
@@ -48,11 +52,13 @@ def command(
 ) -> None:
     """Try every fault on the hosts that FILES configure, with the daemon's own machines in virtual time.
 
-    Each FILE is a host, called after it (or NAME); the letters a, b, c … mean the hosts in order.
+    Each FILE is a host, called after it (or NAME); the letters a, b, c … mean the hosts in order. Virtual servers are
+    tried as well, of one FILE too: each real server's death, its flapping, and how many the quorum survives.
 
     \b
     Examples:
       holdfast simulate ha01.conf ha02.conf
+      holdfast simulate director.conf                                    its virtual servers
       holdfast simulate ha01.conf ha02.conf --fault 'crash a'
       holdfast simulate ha01.conf ha02.conf --fault 'at 5s crash a; at 12s start a' --svg picture.svg
     \b
@@ -67,40 +73,58 @@ def command(
     """
     import gc
 
-    from holdfast.sim.report import document, simulate
+    from holdfast.sim.report import document, services_document, simulate
+    from holdfast.sim.servers import try_services
 
     gc.disable()  # hundreds of small worlds, which all end with this process
-    cluster = _read(files)
-    asked = _asked(cluster, specs, scenario)
-    simulation = simulate(cluster, asked, seed)
-    failing = simulation.failing(strict)
-    if svg is not None:
-        _write_svg(simulation, svg)
+    cluster, plans = _read(files)
+    services = [] if specs or scenario else [(name, *try_services(plan)) for name, plan in plans]
+    sheet = Sheet()
+    whole: dict[str, Any] = {"ok": True}
+    failing = False
+    if cluster is not None:
+        asked = _asked(cluster, specs, scenario)
+        simulation = simulate(cluster, asked, seed)
+        failing = bool(simulation.failing(strict) or simulation.baseline)
+        if svg is not None:
+            _write_svg(simulation, svg)
+        if as_json:
+            whole = document(simulation, strict=strict, verbose=verbose)
+        else:
+            draw(simulation, sheet, strict=strict, verbose=verbose)
     if as_json:
-        click.echo(json.dumps(document(simulation, strict=strict, verbose=verbose)))
+        whole["virtual_servers"] = [row for name, tried, _ in services for row in services_document(name, tried)]
+        click.echo(json.dumps(whole))
     else:
-        sheet = Sheet()
-        draw(simulation, sheet, strict=strict, verbose=verbose)
+        for name, tried, left_out in services:
+            draw_services(name, tried, left_out, sheet)
         sheet.flush()
-    raise SystemExit(1 if failing or simulation.baseline else 0)
+    raise SystemExit(1 if failing else 0)
 
 
-def _read(files: tuple[str, ...]) -> "Cluster":
-    """The cluster of these files; ends with 1 when one can't be used."""
+def _read(files: tuple[str, ...]) -> "tuple[Cluster | None, list[tuple[str, BalancerPlan]]]":
+    """The cluster of these files (None of a single one) and their virtual servers, those of equal hosts once.
+
+    Ends with 1 when a file can't be used.
+    """
     from holdfast.sim.cluster import build_cluster
-    from holdfast.sim.reading import read_elsewhere
+    from holdfast.sim.reading import read_both
 
-    if len(files) < 2:
-        raise click.UsageError("one host has nobody to hand over to: name the files of two hosts or more")
-    read = []
+    read, plans = [], list[tuple[str, "BalancerPlan"]]()
     for name, path in named(files):
-        checked = read_elsewhere(path, name)
-        if checked.verdict == "refused" or not checked.plan.instances:
+        checked, balancer = read_both(path, name)
+        serves = bool(balancer.lvs.services)
+        if checked.verdict == "refused" or not (checked.plan.instances or (serves and len(files) == 1)):
             why = "can't be used" if checked.verdict == "refused" else "has no vrrp_instance that would run"
             click.echo(f"holdfast: {path} {why}: run `holdfast check` on it", err=True)
             raise SystemExit(1)
         read.append((name, path, checked.plan))
-    return build_cluster(read)
+        if serves:
+            plans.append((name, balancer))
+    if len(files) < 2 and not plans:
+        raise click.UsageError("one host has nobody to hand over to: name the files of two hosts or more")
+    equal = plans and len(plans) == len(files) and all(plan == plans[0][1] for _, plan in plans)
+    return build_cluster(read) if len(files) > 1 else None, plans[:1] if equal else plans
 
 
 def named(files: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -180,6 +204,23 @@ def draw(simulation: "Simulation", sheet: Sheet, *, strict: bool = False, verbos
     else:
         which = "that" if simulation.asked else "every single fault"
         sheet.line(f"{which} leaves each address with one owner", "green")
+
+
+def draw_services(host: str, tried: "Sequence[Tried]", left_out: int, sheet: Sheet) -> None:
+    """The virtual servers of a host: a line a fault."""
+    for number, one in enumerate(tried):
+        if number or sheet.lines:
+            sheet.line()
+        alike = f" (and {len(one.alike)} more like it)" if one.alike else ""
+        sheet.line(f"virtual server {one.service}{alike} of {host}: quorum {one.quorum} of weight {one.weight}", "bold")
+        for trial in one.trials:
+            sign, colour = SIGNS[trial.grade]
+            names = " + ".join(trial.servers)
+            fault = "answers every other time" if trial.fault == "flaps" else f"die{'s' * (len(trial.servers) == 1)}"
+            sheet.line(f"  {sheet.paint(sign, colour):<2} {names} {fault}")
+            sheet.wrapped(trial.text, 7, "", "" if trial.grade == "bad" else "faint")
+    if left_out:
+        sheet.line(f"and {left_out} virtual servers that were not tried")
 
 
 def _vips(vips: Any) -> str:

@@ -9,6 +9,7 @@ from holdfast.base.address import text
 from holdfast.sim.cluster import Cluster, Router, primary
 from holdfast.sim.faults import Fault, Step, double_faults, single_faults
 from holdfast.sim.history import Entry
+from holdfast.sim.servers import Tried
 from holdfast.sim.trial import Bench, Outcome, Trial, try_faults, try_scenario
 from holdfast.sim.verdicts import Verdict, baseline_fault, judge, seconds_of
 
@@ -110,6 +111,21 @@ def _judged(cluster: Cluster, trial: Trial) -> tuple[Trial, tuple[Row, ...]]:
 
 
 # ---- as a document --------------------------------------------------------------------------------------------------
+
+
+def services_document(host: str, tried: Sequence[Tried]) -> list[dict[str, Any]]:
+    """The virtual servers of a host, in what `holdfast simulate --json` prints."""
+    return [
+        {
+            "node": host,
+            "name": one.service,
+            "quorum": one.quorum,
+            "weight": one.weight,
+            "stands_for": list(one.alike),
+            "faults": [trial.document() for trial in one.trials],
+        }
+        for one in tried
+    ]
 
 
 def document(simulation: Simulation, *, strict: bool = False, verbose: bool = False) -> dict[str, Any]:
