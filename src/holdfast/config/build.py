@@ -11,6 +11,7 @@ from holdfast.config.build_global import global_settings, read_defaults, read_se
 from holdfast.config.build_group import GroupDraft, build_group, draft_group
 from holdfast.config.build_instance import Draft, InstanceBuilder
 from holdfast.config.build_lvs import build_lvs
+from holdfast.config.build_routes import RouteReader
 from holdfast.config.build_static import read_statics
 from holdfast.config.build_tracking import Trackers, limited, merged
 from holdfast.config.build_watched import read_links
@@ -42,7 +43,8 @@ def build(context: Context, nodes: list[Node]) -> Built:
     trackers = Trackers(context, defaults)
     for order, node in enumerate(nodes):
         trackers.define(node, order)
-    builder = InstanceBuilder(context, settings, defaults, trackers)
+    routes = RouteReader(context, nodes)
+    builder = InstanceBuilder(context, settings, defaults, trackers, routes)
     drafts: dict[str, Draft] = {}
     groups: dict[str, GroupDraft] = {}
     garp_groups: list[tuple[str, ...]] = []
@@ -71,7 +73,7 @@ def build(context: Context, nodes: list[Node]) -> Built:
     checks = table.checks
     others = read_others(context, nodes, virtual_servers(lvs, [kind_of(check) for check in checks]))
     polled = [one.interface for draft, one in instances if "linkbeat_use_polling" in draft.settings]
-    statics, finished = read_statics(context, nodes, settings_lines, finished)
+    statics, entries_kept, finished = read_statics(context, nodes, settings_lines, finished, routes)
     plan = VrrpPlan(
         settings=settings,
         instances=tuple(finished),
@@ -81,6 +83,7 @@ def build(context: Context, nodes: list[Node]) -> Built:
         processes=tuple(process for process in trackers.processes.values() if process is not None),
         links=read_links(context, nodes, finished, polled),
         statics=statics,
+        static_entries=entries_kept,
         garp_groups=tuple(group for group in garp_groups if group),
     )
     _told_security(context)

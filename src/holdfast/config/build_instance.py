@@ -9,9 +9,9 @@ from holdfast.config import values
 from holdfast.config.build_auth import Asked, Authentication, read_authentication
 from holdfast.config.build_global import Defaults
 from holdfast.config.build_notify import notify_commands
+from holdfast.config.build_routes import RouteReader
 from holdfast.config.build_tracking import BLOCKS, Trackers
 from holdfast.config.context import Context, entries, get
-from holdfast.config.entry_checks import check_entries
 from holdfast.config.findings import Condition, Trouble
 from holdfast.config.lines import read_address, read_peer
 from holdfast.config.plan import Settings
@@ -27,6 +27,7 @@ from holdfast.vrrp.config import (
     UnicastPeer,
     VirtualAddress,
 )
+from holdfast.vrrp.routes import RouteEntry
 
 LONGEST_V3 = 4095 * CENTISECOND
 """The longest advert interval 12 bits of centiseconds can tell (RFC 9568 §5.2.7)."""
@@ -52,14 +53,18 @@ class Draft:
         self.uses: list[tuple[TrackedUse, Node]] = []
         self.auth: dict[str, Node] = {}
         self.hmac: Node | None = None
+        self.entries: dict[str, tuple[RouteEntry, ...]] = {}  # virtual_routes, virtual_rules
         self.refused = False
 
 
 class InstanceBuilder:
     """Makes instances; `reasons` that make the whole configuration unusable are told with `refuses`."""
 
-    def __init__(self, context: Context, settings: Settings, defaults: Defaults, trackers: Trackers) -> None:
+    def __init__(
+        self, context: Context, settings: Settings, defaults: Defaults, trackers: Trackers, routes: RouteReader
+    ) -> None:
         self.context = context
+        self.routes = routes
         self.settings = settings
         self.defaults = defaults
         self.trackers = trackers
@@ -125,7 +130,7 @@ class InstanceBuilder:
                 address = read_address(entry.line.words, self.context.teller(entry))
                 self._add_address(draft, draft.excluded, address, entry)
         elif name in ("virtual_routes", "virtual_rules"):
-            check_entries(self.context, block)
+            draft.entries[name] = draft.entries.get(name, ()) + self.routes.read(block)
         elif name in BLOCKS:
             draft.uses += self._without_own(draft, self.trackers.uses(block, draft.name, order))
         elif name == "unicast_peer":
@@ -267,6 +272,8 @@ class InstanceBuilder:
             adver_interval_ns=interval_ns,
             addresses=tuple(draft.addresses),
             excluded=tuple(draft.excluded),
+            routes=draft.entries.get("virtual_routes", ()),
+            rules=draft.entries.get("virtual_rules", ()),
             unicast_peers=tuple(draft.peers) if unicast else (),
             source=draft.source,
             track_source="track_src_ip" in settings,

@@ -1,22 +1,28 @@
-"""`static_ipaddress`, and `track_group`: who is in FAULT while a static entry can't be kept."""
+"""`static_ipaddress`, `static_routes`, `static_rules`, and `track_group`: who is in FAULT while one can't be kept."""
 
 import msgspec
 
 from holdfast.base.problem import Grade
 from holdfast.config import values
+from holdfast.config.build_routes import RouteReader, with_group
 from holdfast.config.context import Context, entries, get
 from holdfast.config.findings import Trouble
 from holdfast.config.lines import read_address
 from holdfast.config.tree import Node
 from holdfast.vrrp.config import InstanceConfig, StaticAddress, TrackedUse
+from holdfast.vrrp.routes import RouteEntry
 
 DEFAULT_INTERFACE = "eth0"
 
 
 def read_statics(
-    context: Context, nodes: list[Node], settings: dict[str, Node], instances: list[InstanceConfig]
-) -> tuple[tuple[StaticAddress, ...], list[InstanceConfig]]:
-    """The static addresses, and the instances with those they follow among their trackers."""
+    context: Context,
+    nodes: list[Node],
+    settings: dict[str, Node],
+    instances: list[InstanceConfig],
+    reader: RouteReader,
+) -> tuple[tuple[StaticAddress, ...], tuple[RouteEntry, ...], list[InstanceConfig]]:
+    """The static addresses, routes and rules, and the instances with those they follow among their trackers."""
     groups = _groups(context, nodes, {one.name for one in instances})
     device = get(settings, "default_interface", DEFAULT_INTERFACE)
     found: dict[str, StaticAddress] = {}
@@ -38,11 +44,31 @@ def read_statics(
             found[static.name] = static
             for name in groups.get(group or "", ()):
                 followed.setdefault(name, []).append(TrackedUse(kind="static", name=static.name))
+    kept = _entries(context, nodes, groups, reader, followed)
     finished = [
         msgspec.structs.replace(one, trackers=(*one.trackers, *followed[one.name])) if one.name in followed else one
         for one in instances
     ]
-    return tuple(found.values()), finished
+    return tuple(found.values()), kept, finished
+
+
+def _entries(
+    context: Context,
+    nodes: list[Node],
+    groups: dict[str, list[str]],
+    reader: RouteReader,
+    followed: dict[str, list[TrackedUse]],
+) -> tuple[RouteEntry, ...]:
+    """The static routes, then the static rules; who follows one is added to `followed`."""
+    kept: dict[str, RouteEntry] = {}
+    for block in ("static_routes", "static_rules"):
+        for node in nodes:
+            for entry, made in reader.read_each(node) if node.name == block else ():
+                group = _track_group(context, entry, groups)
+                kept[made.name] = with_group(made, group is not None)
+                for name in groups.get(group or "", ()):
+                    followed.setdefault(name, []).append(TrackedUse(kind="static", name=made.name))
+    return tuple(kept.values())
 
 
 def _track_group(context: Context, entry: Node, groups: dict[str, list[str]]) -> str | None:
@@ -53,7 +79,7 @@ def _track_group(context: Context, entry: Node, groups: dict[str, list[str]]) ->
             if name in groups:
                 return name
             cure = f"define it: track_group {name} {{ group {{ … }} }}"
-            trouble = Trouble(f"there is no track_group {name}", cure, "nobody follows the address", word=position + 1)
+            trouble = Trouble(f"there is no track_group {name}", cure, "nobody follows it", word=position + 1)
             context.tell(entry, trouble)
     return None
 

@@ -1,27 +1,21 @@
-"""Checks of entries that are not carried out yet: routes and rules."""
+"""Checks of route and rule lines, word by word, as the reference makes them."""
 
 import re
 from collections.abc import Callable
 
 from holdfast.config import values
-from holdfast.config.context import Context, entries
 from holdfast.config.findings import Trouble
 from holdfast.config.keywords import Arg, Block
 from holdfast.config.keywords_lines import ROUTE, ROUTE_TYPES, RULE, U32
-from holdfast.config.tree import Node
 
 Tell = Callable[[Trouble], None]
 _EVERYWHERE = ("default", "any", "all", "default6")
 _ACTIONS = frozenset({"table", "lookup", "goto", "nop", "blackhole", "unreachable", "prohibit", "l3mdev"})
 
 
-def check_entries(context: Context, block: Node) -> None:
-    """Tells what is wrong with the entries of a block that has a check here."""
-    check = _CHECKS.get(block.name)
-    if check is None:
-        return
-    for entry in entries(block):
-        check(entry.line.words, context.teller(entry))
+def check_entry(block: str, words: tuple[str, ...], tell: Tell) -> None:
+    """Tells what is wrong with an entry of the block of that name."""
+    _CHECKS[block](words, tell)
 
 
 def _prefix(word: str) -> bool:

@@ -46,8 +46,8 @@ ROOT = block(
     k("interface_up_down_delays", "", "wait before believing a link change", opens="interface_up_down_delays"),
     k("track_group", "", "instances that follow static entries", WORD, opens="track_group", checked="named"),
     k("static_ipaddress", "", "addresses kept all the time", opens="static_ipaddress"),
-    later("static_routes", "", "routes kept all the time", opens="static_routes"),
-    later("static_rules", "", "policy rules kept all the time", opens="static_rules"),
+    k("static_routes", "", "routes kept all the time", opens="static_routes"),
+    k("static_rules", "", "policy rules kept all the time", opens="static_rules"),
     k("track_file", "", "a file whose number counts", WORD, opens="track_file", checked="named"),
     k(
         "vrrp_track_file", "", "a file whose number counts", WORD, opens="track_file", checked="named",

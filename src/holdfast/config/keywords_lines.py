@@ -42,7 +42,7 @@ ADDRESS = block(
 
 
 def _same(names: str, default: str, meaning: str, *args: Arg) -> tuple[Keyword, ...]:
-    return tuple(later(name, default, meaning, *args) for name in names.split())
+    return tuple(k(name, default, meaning, *args) for name in names.split())
 
 
 ROUTE_TYPES = (
@@ -57,8 +57,8 @@ ROUTE = block(
     *_same("to", "", "begins the destination"),
     *_same("src", "none", "preferred source", IP),
     *_same("via", "none", "gateway: [inet|inet6] IP", Arg(kind="gateway")),
-    later("gw", "none", "gateway", IP, deprecated="via"),
-    later("or", "none", "a second gateway", IP, deprecated="nexthop"),
+    k("gw", "none", "gateway", IP, deprecated="via"),
+    k("or", "none", "a second gateway", IP, deprecated="nexthop"),
     *_same("from", "none", "source-specific route: prefix (IPv6)", WORD),
     *_same("tos dsfield", "0", "type of service", WORD),
     *_same("table", "main", "routing table", WORD),
@@ -79,7 +79,7 @@ ROUTE = block(
     *_same("congctl", "none", "[lock] congestion control", Arg(kind="locked_word")),
     *_same("pref", "medium", "preference (IPv6)", choice("low", "medium", "high")),
     *_same("ttl-propagate", "none", "MPLS TTL", choice("enabled", "disabled")),
-    *_same("vrf", "none", "routing domain", IF),
+    later("vrf", "none", "routing domain: write the number of its table instead", IF),
     *_same("add prepend append", "prepend", "how it is put in"),
     *_same("nexthop", "none", "one of several gateways: via, dev, weight, onlink, encap, realms", Arg(kind="words")),
     *_same("no_track", "off", "losing it changes nothing"),

@@ -1,4 +1,4 @@
-"""A readable model of what is checked and not carried out yet: virtual servers, BFD sessions, static entries."""
+"""A readable model of what stands beside the instances: virtual servers, BFD sessions, static entries."""
 
 from typing import Any
 
@@ -8,7 +8,6 @@ from holdfast.base import address
 from holdfast.base.ipvs import PROTOCOL_NAMES, endpoint_text
 from holdfast.config import values
 from holdfast.config.context import Context, entries, get, last_values
-from holdfast.config.entry_checks import check_entries
 from holdfast.config.findings import Trouble
 from holdfast.config.tree import Node
 from holdfast.lvs.config import LvsPlan
@@ -82,7 +81,6 @@ def read_others(context: Context, nodes: list[Node], servers: tuple[VirtualServe
                 sessions[node.value] = session
         elif node.name in counts:
             counts[node.name] += len(entries(node))
-            check_entries(context, node)
     return Others(
         virtual_servers=servers,
         bfd=tuple(sessions.values()),

@@ -9,6 +9,7 @@ from holdfast.base.command import Command
 from holdfast.base.time import Nanoseconds
 from holdfast.track.config import FileConfig, LinkConfig, ProcessConfig, ScriptConfig
 from holdfast.vrrp.config import GroupConfig, InstanceConfig, StaticAddress, hidden
+from holdfast.vrrp.routes import RouteEntry
 
 
 class Scheduling(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +95,7 @@ class VrrpPlan(msgspec.Struct, frozen=True, kw_only=True):
     processes: tuple[ProcessConfig, ...] = ()
     links: tuple[LinkConfig, ...] = ()
     statics: tuple[StaticAddress, ...] = ()
+    static_entries: tuple[RouteEntry, ...] = ()  # routes, then rules
     garp_groups: tuple[tuple[str, ...], ...] = ()  # interfaces that share one pace of announcements
 
 

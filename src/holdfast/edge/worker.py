@@ -23,6 +23,7 @@ from holdfast.edge.interfaces import Interfaces
 from holdfast.edge.loop import Loop
 from holdfast.edge.neighbours import Neighbours
 from holdfast.edge.no_accept import NoAccept
+from holdfast.edge.routes import Routes
 from holdfast.edge.statics import Statics
 from holdfast.engine.messages import (
     AddressesApplied,
@@ -107,9 +108,8 @@ class VrrpWorker:
         self.neighbours = Neighbours(self.interfaces, self.addresses, plan.garp_groups)
         self.adverts = Adverts(loop.watch, loop.unwatch, self.handle)
         self.engine = RecordedEngine(plan, monotonic_ns(), boot_age())
-        self.statics = Statics(
-            self.addresses, self.interfaces, lambda event: self.handle(event, monotonic_ns()), channel.put
-        )
+        self.statics = Statics(self.addresses, self.interfaces, self._report, channel.put)
+        self.routes = Routes(self._netlink, self.interfaces, loop.watch, channel.put, self._report)
         self._asleep_ns = asleep_ns()
         self._sysctls = Sysctls()
         self._retry: dict[int, Nanoseconds] = {}
@@ -126,6 +126,7 @@ class VrrpWorker:
         now = monotonic_ns()
         self.act(self.engine.begin(known, now), now)
         self.statics.load(self.plan.statics)
+        self.routes.keep(self.plan.static_entries)
         self._sweep()
         if self.adverts.filter_unavailable:
             line = f"Adverts are read one by one: {self.adverts.filter_unavailable}"
@@ -150,6 +151,10 @@ class VrrpWorker:
             if (seen.index, seen.address, seen.prefix_length) not in held and seen.address not in owners
         ]
         for swept in self.addresses.sweep(left):
+            line = f"Removed {swept}: left behind by an earlier run, and we are not master"
+            self.channel.put(LogLine(Level.WARNING, line))
+        spared = {slot.number for slot in self.engine.slots.values() if slot.config.starts_as_owner}
+        for swept in self.routes.sweep(spared):
             line = f"Removed {swept}: left behind by an earlier run, and we are not master"
             self.channel.put(LogLine(Level.WARNING, line))
 
@@ -256,6 +261,9 @@ class VrrpWorker:
         """Give the engine an event and carry out what it asks."""
         self.act(self.engine.handle(event, now), now)
 
+    def _report(self, event: TrackerReported) -> None:
+        self.handle(event, monotonic_ns())
+
     def act(self, effects: list[EngineEffect], now: Nanoseconds) -> None:
         """Carry effects out: sockets made ready, adverts, addresses, what follows from them, and then the rest."""
         adverts: list[tuple[int, int]] = []
@@ -323,6 +331,7 @@ class VrrpWorker:
         elif isinstance(effect, Dismiss):
             self.adverts.forget(effect.slot)
             self.addresses.drop(effect.slot)
+            self.routes.drop(effect.slot)
             self.neighbours.forget(effect.slot)
             self._retry.pop(effect.slot, None)
         else:
@@ -339,6 +348,7 @@ class VrrpWorker:
                 self.neighbours.forget(slot.number)
                 self.addresses.configure(slot.number, config)
                 self.no_accept.configure(slot.number, config)
+                self.routes.configure(slot.number, config)
                 rules = ReceiveRules.from_config(config)
                 self.adverts.configure(slot.number, config, index, rules, self._receive_buffer(config))
                 self.neighbours.prepare(slot.number)
@@ -370,7 +380,9 @@ class VrrpWorker:
             wanted = [(slot, present) for slot, present in wanted if present]
         for slot, sentence in self.no_accept.before(wanted):
             self.handle(AddressesRefused(slot, sentence, False), now)
+        self.routes.take_off(wanted)
         applied, refusals = self.addresses.apply(wanted)
+        self.routes.put_on(wanted)
         self.no_accept.after(wanted)
         if applied:
             self.act(self.engine.handle(AddressesApplied(applied), now), now)
@@ -414,6 +426,7 @@ class VrrpWorker:
             elif slot is not None:
                 self.handle(AddressLost(slot, lost.address, self.interfaces.name_of(lost.index)), now)
         self.statics.renew(changed, removed)
+        self.routes.renew(changed)
 
     # ---- the supervisor ---------------------------------------------------------------------------------------------
 
@@ -465,6 +478,7 @@ class VrrpWorker:
         self.handle(StopAsked(why), now)
         if not self.keep_addresses:
             still = [(slot, False) for slot in self.addresses.holding()]
+            self.routes.leave()
             if still:
                 self.addresses.apply(still)
         self.channel.put(Leaving())
@@ -484,6 +498,7 @@ class VrrpWorker:
         self.plan = plan
         self.act(self.engine.reload(plan, [], now), now)
         self.statics.load(plan.statics)
+        self.routes.keep(plan.static_entries)
         self.channel.put(Ready(len(plan.instances)))
         gc.freeze()
 
@@ -518,6 +533,7 @@ class VrrpWorker:
         self.no_accept.close()
         self.adverts.close()
         self.neighbours.close()
+        self.routes.close()
         self._netlink.close()
         self._monitor.close()
 

@@ -17,6 +17,7 @@ def depends_on(config: InstanceConfig, interface: str) -> bool:
         config.interface == interface
         or any(address.interface == interface for address in (*config.addresses, *config.excluded))
         or any(use.kind == "interface" and use.name == interface for use in config.trackers)
+        or any(interface in route.interfaces for route in config.routes)
     )
 
 
@@ -58,7 +59,8 @@ def own_faults(
     faults = [*config.faults, refused] if refused else list(config.faults)
     if config.interface and not config.dont_track_primary:
         faults += interface_faults(config.interface, interfaces)
-    for name in sorted({a.interface for a in (*config.addresses, *config.excluded) if a.interface}):
+    used = {a.interface for a in (*config.addresses, *config.excluded) if a.interface}
+    for name in sorted(used.union(*(route.interfaces for route in config.routes if route.tracked))):
         if name != config.interface:
             faults += interface_faults(name, interfaces)
     if primary is None and not faults:

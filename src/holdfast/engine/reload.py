@@ -108,7 +108,7 @@ def _change(engine: Engine, slot: Slot, config: InstanceConfig, now: Nanoseconds
     if any(getattr(was, name) != getattr(config, name) for name in timing):
         _restart_timer(engine, slot, now)
     engine.emit(Readvertise(slot.number))
-    if slot.role is Role.MASTER and (was.addresses, was.excluded) != (config.addresses, config.excluded):
+    if slot.role is Role.MASTER and _kept(was) != _kept(config):
         engine.emit(SetAddresses(slot.number, True))
         if set(config.addresses + config.excluded) - set(was.addresses + was.excluded):
             engine.emit(AnnounceAddresses(slot.number, config.announce.master_repeat))
@@ -141,3 +141,8 @@ def _restart_timer(engine: Engine, slot: Slot, now: Nanoseconds) -> None:
         slot.state = Master(now + slot.config.adver_interval_ns)
         engine.beats.join(slot.number, slot.config.adver_interval_ns, slot.state.adver_at)
         engine.emit(SendOne(slot.number, slot.standing.priority))
+
+
+def _kept(config: InstanceConfig) -> tuple[object, ...]:
+    """What a master keeps in the kernel."""
+    return config.addresses, config.excluded, config.routes, config.rules

@@ -8,6 +8,7 @@ import msgspec
 from holdfast.base.address import Address, text
 from holdfast.base.command import Command
 from holdfast.base.time import SECOND, Nanoseconds
+from holdfast.vrrp.routes import RouteEntry
 
 OWNER = 255
 """The priority of an address owner (RFC 9568 §5.2.4)."""
@@ -168,6 +169,8 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True):
     adver_interval_ns: Nanoseconds = SECOND
     addresses: tuple[VirtualAddress, ...] = ()
     excluded: tuple[VirtualAddress, ...] = ()
+    routes: tuple[RouteEntry, ...] = ()
+    rules: tuple[RouteEntry, ...] = ()
     # transport
     unicast_peers: tuple[UnicastPeer, ...] = ()
     source: Address | None = None  # mcast_src_ip or unicast_src_ip
