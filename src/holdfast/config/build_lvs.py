@@ -23,11 +23,19 @@ from holdfast.base.problem import Grade
 from holdfast.config import values
 from holdfast.config.build_lvs_global import read_globals
 from holdfast.config.build_lvs_groups import Group, read_group, told_twice
+from holdfast.config.check_backend import can_serve, told_settings
 from holdfast.config.context import Context, get
 from holdfast.config.findings import Condition, Trouble
 from holdfast.config.special import Endpoint
 from holdfast.config.tree import Node
-from holdfast.lvs.config import SLOW_START_STEPS, LvsPlan, RealServerConfig, SorryServerConfig, VirtualServerConfig
+from holdfast.lvs.config import (
+    NFTABLES,
+    SLOW_START_STEPS,
+    LvsPlan,
+    RealServerConfig,
+    SorryServerConfig,
+    VirtualServerConfig,
+)
 
 PERSISTENCE_S = 360
 """How long a client keeps its server where nothing else is said."""
@@ -505,12 +513,15 @@ def build_lvs(
     """The load balancer's plan. `settings` are the lines of `global_defs`; `checks` reads the checks of a server."""
     builder = LvsBuilder(context, nodes, checks)
     services = []
+    plan = read_globals(context, settings)
+    by_nftables = plan.backend == NFTABLES
+    if by_nftables:
+        told_settings(context, settings)
     for node in nodes:
         if node.name == "virtual_server" and node.value is not values.INVALID and node.children is not None:
             service = builder.build(node)
-            if service is not None:
+            if service is not None and (not by_nftables or can_serve(context, node, service)):
                 services.append(service)
-    plan = read_globals(context, settings)
     if plan.sync_daemon is not None:
         _told_mixed(context, settings["lvs_sync_daemon"], services)
     return msgspec.structs.replace(plan, services=tuple(services))

@@ -5,7 +5,7 @@ from holdfast.config import values
 from holdfast.config.context import Context, get
 from holdfast.config.findings import Trouble
 from holdfast.config.tree import Node
-from holdfast.lvs.config import LvsPlan, SyncDaemonConfig
+from holdfast.lvs.config import IPVS, LvsPlan, SyncDaemonConfig
 
 _NUMBERS = {"id": (0, 255), "maxlen": (1, 65507), "port": (1, 65535), "ttl": (1, 255)}
 _TIMEOUTS = {"tcp": "tcp_s", "tcpfin": "tcp_fin_s", "udp": "udp_s"}
@@ -16,6 +16,7 @@ def read_globals(context: Context, settings: dict[str, Node]) -> LvsPlan:
     """A plan without services. Words that can't be used were told when their line was read."""
     stop = settings.get("lvs_flush_on_stop") or settings.get("lvs_flush_onstop")
     return LvsPlan(
+        backend=get(settings, "lvs_backend", IPVS),
         flush="lvs_flush" in settings,
         flush_on_stop="" if stop is None else "VS" if stop.value == "VS" else "all",
         timeouts=_timeouts(settings),

@@ -10,6 +10,8 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from errno import ENOENT
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -24,10 +26,11 @@ from holdfast.engine.messages import LogLine
 from holdfast.kernel import process
 from holdfast.kernel.errors import KernelRefused
 from holdfast.kernel.namespaces import in_network
+from holdfast.lvs.config import AUTO, NFTABLES
 from holdfast.vrrp.messages import Level
 
 if TYPE_CHECKING:
-    from holdfast.kernel.ipvs import IpvsSocket
+    from holdfast.edge.services import BalancerPort
 
 SERVICES_FILE = "services"
 """In RUN_DIR: which virtual servers of the kernel are ours, for the next run."""
@@ -127,7 +130,7 @@ def run_lvs_worker(
     try:
         memory = Memory(os.path.join(options.run_dir, SERVICES_FILE))
         allow_descriptors()
-        worker = LvsWorker(plan, loop, channel, _ipvs_socket(options, parent), memory)
+        worker = LvsWorker(plan, loop, channel, _kernel_table(plan.lvs.backend, options, parent), memory)
         workers.append(worker)
         wakeup.append(worker)
         worker.start(holds)
@@ -139,16 +142,22 @@ def run_lvs_worker(
     return 0
 
 
-def _ipvs_socket(options: Options, parent: int) -> "IpvsSocket":
-    """The way to the IPVS table, which may be in another network namespace than the checks."""
-    from holdfast.kernel.ipvs import IpvsSocket
-
+def _kernel_table(backend: str, options: Options, parent: int) -> "BalancerPort":
+    """The way to the kernel's table, which may be in another network namespace than the checks."""
     held = f"/proc/{parent}/fd/{options.ipvs_network_fd}" if options.ipvs_network_fd >= 0 else ""
     path = options.ipvs_network or held
-    if not path:
-        return IpvsSocket()
-    with in_network(path):
-        return IpvsSocket()
+    if backend != NFTABLES:
+        from holdfast.kernel.ipvs import IpvsSocket
+
+        try:
+            with in_network(path) if path else nullcontext():
+                return IpvsSocket()
+        except KernelRefused as refused:
+            if backend != AUTO or refused.errno != ENOENT:
+                raise
+    from holdfast.edge.nft_services import NftTable
+
+    return NftTable(path)
 
 
 class Leaves(Protocol):

@@ -30,7 +30,7 @@ from holdfast.edge.clock import monotonic_ns, wall_text
 from holdfast.edge.conversations import Conversations, Talk
 from holdfast.edge.loop import Loop
 from holdfast.edge.pcre2 import Pcre2Expression
-from holdfast.edge.services import Memory, Services
+from holdfast.edge.services import BalancerPort, Memory, Services
 from holdfast.edge.tls_contexts import TlsContexts
 from holdfast.engine.balancer import (
     NO_WEIGHT,
@@ -46,7 +46,6 @@ from holdfast.engine.messages import Leaving, LogLine, RunScript, ScriptFinished
 from holdfast.engine.scripts import outcome as script_words
 from holdfast.kernel.check_sockets import allow_pings
 from holdfast.kernel.errors import KernelRefused
-from holdfast.kernel.ipvs import IpvsSocket
 from holdfast.kernel.netlink import MonitorSocket, NetlinkSocket
 from holdfast.kernel.sysctl import Sysctls
 from holdfast.lvs.config import VirtualServerConfig
@@ -68,7 +67,7 @@ class LvsWorker:
     """The balancer's hands. `run` returns when the worker is to end."""
 
     def __init__(
-        self, plan: BalancerPlan, loop: Loop, channel: Channel, kernel: IpvsSocket, memory: Memory,
+        self, plan: BalancerPlan, loop: Loop, channel: Channel, kernel: BalancerPort, memory: Memory,
         pulse: mmap.mmap | None = None,
     ) -> None:  # fmt: skip
         self.loop = loop
@@ -400,6 +399,8 @@ class LvsWorker:
             octets = bytes(memory)
         os.close(fd)
         plan = msgspec.msgpack.decode(octets, type=BalancerPlan)
+        if plan.lvs.backend != self.balancer.plan.lvs.backend:
+            self.channel.put(LogLine(Level.WARNING, "lvs_backend changed: that needs a restart; the old one goes on"))
         done = self.balancer.reload(plan, now)
         for check in done.abandoned:
             self._cancel(check)

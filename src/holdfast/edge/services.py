@@ -10,9 +10,8 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from holdfast.base.ipvs import Operation, Service, ServiceKey, Table
+from holdfast.base.ipvs import Counts, DestinationKey, Operation, Service, ServiceKey, Table, Timeouts
 from holdfast.kernel.errors import KernelRefused
-from holdfast.kernel.ipvs import refusal
 from holdfast.lvs.table import difference, keys_text, read_keys
 
 
@@ -33,6 +32,30 @@ class TablePort(Protocol):
 
     def flush(self) -> None:
         """Remove everything."""
+        ...
+
+    def forget(self) -> None:
+        """Nothing of ours is left: what was there to hold it goes too."""
+        ...
+
+    def refusal(self, step: Operation, errno: int) -> KernelRefused:
+        """What the kernel said to a step, with a cure."""
+        ...
+
+
+class BalancerPort(TablePort, Protocol):
+    """What the lvs worker asks of the kernel beyond the table."""
+
+    def server_counts(self, key: ServiceKey) -> dict[DestinationKey, Counts]:
+        """What was counted for the servers of one service."""
+        ...
+
+    def timeouts(self) -> Timeouts:
+        """How long idle connections are remembered."""
+        ...
+
+    def set_timeouts(self, timeouts: Timeouts) -> None:
+        """Set them."""
         ...
 
 
@@ -141,6 +164,7 @@ class Services:
         told = self.replace({})
         if not self.failing:
             self._memory.forget()
+            self._kernel.forget()
         return told
 
     def _bring(self, wanted: Table, gone: Iterable[ServiceKey], changed: Table | None = None) -> list[str]:
@@ -157,7 +181,7 @@ class Services:
             steps = difference(again, self._actual, [key for key in gone if key in failed])
             outcomes = self._kernel.apply(steps)
             refused = [(step, errno) for step, errno in zip(steps, outcomes, strict=True) if errno]
-            told += [str(refusal(step, errno)) for step, errno in refused]
+            told += [str(self._kernel.refusal(step, errno)) for step, errno in refused]
             failed = {step.key for step, _ in refused}
             self._look({step.key for step in steps})
         self.failing = (self.failing - set(considered) - set(gone)) | failed

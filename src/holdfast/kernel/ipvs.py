@@ -59,7 +59,7 @@ _MASK = struct.Struct("!I")
 
 _NO_IPVS = (
     "load it: modprobe ip_vs; a container needs it loaded on its host, and a kernel built without it "
-    "(CONFIG_IP_VS) cannot balance this way"
+    "(CONFIG_IP_VS) cannot balance this way; or say lvs_backend nftables in global_defs (NAT only)"
 )
 _CURES = {
     errno_numbers.EPERM: "grant CAP_NET_ADMIN (run as root, or AmbientCapabilities= in the unit)",
@@ -322,6 +322,14 @@ class IpvsSocket(RequestSocket):
     def flush(self) -> None:
         """Remove every virtual server of this network namespace, whoever made it."""
         self._do(_FLUSH, b"", "empty the table of virtual servers")
+
+    def forget(self) -> None:
+        """IPVS keeps nothing else of ours."""
+
+    @staticmethod
+    def refusal(step: Operation, errno: int) -> KernelRefused:
+        """What the kernel said to `step`, with a cure."""
+        return refusal(step, errno)
 
     def service_counts(self) -> dict[ServiceKey, Counts]:
         """What was counted for every service; the numbers of connections now are its servers'."""

@@ -86,10 +86,15 @@ class SyncDaemonConfig(msgspec.Struct, frozen=True, kw_only=True):
     group: Address | None = None
 
 
+IPVS, NFTABLES, AUTO = "ipvs", "nftables", "auto"
+"""`lvs_backend`; auto: IPVS where the kernel has it, else nftables."""
+
+
 class LvsPlan(msgspec.Struct, frozen=True, kw_only=True):
     """All that the load balancer needs. `flush_on_stop`: "", "all", or "VS" for our services only."""
 
     services: tuple[VirtualServerConfig, ...] = ()
+    backend: str = IPVS
     flush: bool = False
     flush_on_stop: str = ""
     timeouts: Timeouts | None = None

@@ -56,13 +56,14 @@ def lab() -> Iterator[Lab]:
 class Site:
     """A director with the address, two servers behind it, a client."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, ipvs: bool = True) -> None:
         self.director, self.one, self.two, self.client = (
             lab.host(name) for name in ("director", "one", "two", "client")
         )
         self.director.links.add_address("eth0", VIP, 32)
         self.director.sysctl("net/ipv4/ip_forward", "1")
-        self.director.sysctl("net/ipv4/vs/conntrack", "0")
+        if ipvs:
+            self.director.sysctl("net/ipv4/vs/conntrack", "0")
         self.director.sysctl("net/ipv4/conf/all/send_redirects", "0")
         self.director.sysctl("net/ipv4/conf/eth0/send_redirects", "0")
         for host in (self.one, self.two):  # answers go back through the director, also to a client beside them
