@@ -6,6 +6,7 @@ from holdfast.base.problem import Grade
 from holdfast.check.config import kind_of
 from holdfast.config import values
 from holdfast.config.balancer_plan import BalancerPlan
+from holdfast.config.build_carp import CarpBuilder
 from holdfast.config.build_checks import CheckTable
 from holdfast.config.build_global import global_settings, read_defaults, read_settings, set_up_scripts
 from holdfast.config.build_group import GroupDraft, build_group, draft_group
@@ -44,7 +45,10 @@ def build(context: Context, nodes: list[Node]) -> Built:
     for order, node in enumerate(nodes):
         trackers.define(node, order)
     routes = RouteReader(context, nodes)
-    builder = InstanceBuilder(context, settings, defaults, trackers, routes)
+    builders = {
+        "vrrp_instance": InstanceBuilder(context, settings, defaults, trackers, routes),
+        "carp_instance": CarpBuilder(context, settings, defaults, trackers, routes),
+    }
     drafts: dict[str, Draft] = {}
     groups: dict[str, GroupDraft] = {}
     garp_groups: list[tuple[str, ...]] = []
@@ -52,15 +56,16 @@ def build(context: Context, nodes: list[Node]) -> Built:
     for order, node in enumerate(nodes):
         if node.value is values.INVALID:
             continue
-        if node.name == "vrrp_instance" and node.children is not None:
+        if node.name in builders and node.children is not None:
             if not _second(context, node, drafts):
-                drafts[node.value] = builder.draft(node, order)
+                drafts[node.value] = builders[node.name].draft(node, order)
         elif node.name == "vrrp_sync_group" and node.children is not None:
             if not _second(context, node, groups):
                 groups[node.value] = draft_group(context, node, trackers, order)
         elif node.name == "garp_group":
             garp_groups.append(_garp_group(node, paces))
-    instances = [(draft, instance) for draft in drafts.values() if (instance := builder.build(draft))]
+    built = [(draft, builders[draft.node.name].build(draft)) for draft in drafts.values()]
+    instances = [(draft, one) for draft, one in built if one is not None]
     if paces:
         instances = [(draft, _paced(one, paces)) for draft, one in instances]
     _told_twins(context, instances)
@@ -130,9 +135,9 @@ def _garp_group(node: Node, paces: dict[str, dict[str, int]]) -> tuple[str, ...]
 
 def _told_twins(context: Context, instances: list[tuple[Draft, InstanceConfig]]) -> None:
     """Two instances that answer to the same number on one network: nothing can run."""
-    by_key: dict[tuple[str, int, int], list[InstanceConfig]] = {}
+    by_key: dict[tuple[str, int, int, str], list[InstanceConfig]] = {}
     for draft, one in instances:
-        key = (one.interface, one.family, one.vrid)
+        key = (one.interface, one.family, one.vrid, one.protocol)
         others = by_key.get(key)
         if others is None:
             by_key[key] = [one]

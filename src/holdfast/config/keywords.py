@@ -160,10 +160,13 @@ def all_blocks() -> dict[str, Block]:
     """Every block by name; `root` is what stands outside any block."""
     if not _BLOCKS:
         from holdfast.config import keywords_global, keywords_lvs, keywords_vrrp
+        from holdfast.config.keywords_carp import carp_block
 
         for module in (keywords_global, keywords_vrrp, keywords_lvs):
             for one in module.BLOCKS:
                 _BLOCKS[one.name] = one
+        carp = carp_block(_BLOCKS["vrrp_instance"])
+        _BLOCKS[carp.name] = carp
     return _BLOCKS
 
 

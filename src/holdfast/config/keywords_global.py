@@ -59,6 +59,8 @@ ROOT = block(
     k("vrrp_sync_group", "", "instances that change state together", WORD, opens="vrrp_sync_group", checked="named"),
     k("garp_group", "", "interfaces that share one pace of announcements", opens="garp_group"),
     k("vrrp_instance", "", "one virtual router", WORD, opens="vrrp_instance", checked="named"),
+    k("carp_instance", "", "one virtual host of CARP, beside ucarp or BSD", WORD, opens="carp_instance",
+      checked="named", ours=True),
     k("virtual_server_group", "", "addresses and marks that share one pool", WORD,
           opens="virtual_server_group", checked="named"),
     k("virtual_server", "", "a balanced service: IP [PORT], fwmark N or group NAME", WORD, WORD_OPT,

@@ -30,7 +30,7 @@ def _bad(what: str, cure: str, meanwhile: str = "the setting is left aside", **m
 
 def _named(keyword: Keyword, words: values.Words, _text: str) -> values.Reading:
     """A block's name; instances and groups want exactly one word."""
-    strict = keyword.name in ("vrrp_instance", "vrrp_sync_group", "track_group")
+    strict = keyword.name in ("vrrp_instance", "carp_instance", "vrrp_sync_group", "track_group")
     if len(words) == 1:
         if not strict:
             return values.INVALID, (values.missing(words),)

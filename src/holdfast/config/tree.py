@@ -30,6 +30,7 @@ _GLOBAL = frozenset({"global_defs"})
 VRRP_ROOTS = frozenset(
     {
         "vrrp_instance",
+        "carp_instance",
         "vrrp_sync_group",
         "vrrp_script",
         "vrrp_track_process",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 from holdfast.base.address import Address, text
 from holdfast.base.time import Nanoseconds
+from holdfast.carp.receive import Rules, concerns, receive_either
 from holdfast.edge.clock import monotonic_ns, wall_ns
 from holdfast.edge.outgoing import SOCKET_FAMILY, Outgoing, Together, in_parts, messages_of
 from holdfast.engine.messages import AdvertArrived, AdvertRefused, EngineEvent, RoutineHeard
@@ -31,7 +32,6 @@ from holdfast.vrrp.receive import (
     PacketRejected,
     ReceivedPacket,
     ReceiveRules,
-    receive,
     said_bytes,
     strange_though_refused,
 )
@@ -132,7 +132,7 @@ class Adverts:
         self._port_of: dict[int, Port] = {}
         self._beside: dict[int, Port] = {}  # where a slot with AH hears who speaks without
         self._guards: dict[int, Guard] = {}
-        self._rules: dict[int, tuple[int, ReceiveRules]] = {}
+        self._rules: dict[int, tuple[int, Rules]] = {}
         self._watched: dict[int, Watched] = {}
         self._current: Arrived | None = None  # the packet being handled
         self.unknown_vrids: dict[tuple[str, int], int] = {}
@@ -164,9 +164,14 @@ class Adverts:
         if not config.guarded:
             self._guards.pop(slot, None)
             return None
+        guard = self._guards.get(slot)
+        if config.carp is not None:
+            from holdfast.carp.guard import guard_of
+
+            guard = self._guards[slot] = guard_of(guard, config)
+            return guard
         from holdfast.vrrp.guard import fits, make_guard
 
-        guard = self._guards.get(slot)
         if guard is not None and fits(guard, config):
             guard.configure(config)
         else:
@@ -207,7 +212,7 @@ class Adverts:
 
     # ---- in: ports --------------------------------------------------------------------------------------------------
 
-    def configure(self, slot: int, config: InstanceConfig, index: int, rules: ReceiveRules, buffer: int | None) -> None:
+    def configure(self, slot: int, config: InstanceConfig, index: int, rules: Rules, buffer: int | None) -> None:
         """Listen for a slot on its interface; KernelRefused when the kernel won't. Without the interface: not yet."""
         self.dismiss(slot)
         self._rules[slot] = (config.vrid, rules)
@@ -429,10 +434,10 @@ class Adverts:
                     watched.last_at = now
                     watched.count += 1
                 continue
-            if len(slots) > 1 and not rules.meant_for(arrived.source, arrived.target):
+            if len(slots) > 1 and not concerns(rules, arrived.message, arrived.source, arrived.target):
                 continue
             packet = _packet(arrived, guard)
-            taken = receive(rules, packet, guard)
+            taken = receive_either(rules, packet, guard)
             if isinstance(taken, PacketRejected):
                 self._refuse(slot, taken, rules, packet, now)
                 continue
@@ -462,9 +467,9 @@ class Adverts:
         return wrong is None and not remarks
 
     def _refuse(
-        self, slot: int, wrong: PacketRejected, rules: ReceiveRules, packet: ReceivedPacket, now: Nanoseconds
+        self, slot: int, wrong: PacketRejected, rules: Rules, packet: ReceivedPacket, now: Nanoseconds
     ) -> None:
-        strange = strange_though_refused(rules, packet)
+        strange = isinstance(rules, ReceiveRules) and strange_though_refused(rules, packet)
         self._handle(AdvertRefused(slot, wrong.reason.value, wrong.text, packet.source, strange), now)
 
     @property

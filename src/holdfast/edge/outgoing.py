@@ -76,6 +76,8 @@ def messages_of(
     config: InstanceConfig, source: Address, priority: int, index: int, guard: Guard | None
 ) -> Messages:
     """One advert, a copy a target: octets, destination and ancillary octets, as `SendBatch` wants them."""
+    if config.carp is not None and guard is not None:
+        return _carp_messages(config, source, priority, index, guard)
     advert = Advert(
         version=config.version,
         vrid=config.vrid,
@@ -91,8 +93,7 @@ def messages_of(
         form = ChecksumForm.OLD_MULTICAST
     else:
         form = ChecksumForm.PSEUDO_HEADER
-    group = config.group
-    targets = [group] if group is not None else [peer.address for peer in config.unicast_peers]
+    targets = _targets(config)
     family = SOCKET_FAMILY[config.family]
     hops = 255 if config.unicast_ttl is None or not config.unicast else config.unicast_ttl
     messages = []
@@ -109,3 +110,17 @@ def messages_of(
             control = leave_by(family, index, source, hop_limit)
         messages.append((octets, destination(target, index), control))
     return messages
+
+
+def _targets(config: InstanceConfig) -> list[Address]:
+    return [config.group] if config.group is not None else [peer.address for peer in config.unicast_peers]
+
+
+def _carp_messages(config: InstanceConfig, source: Address, priority: int, index: int, guard: Guard) -> Messages:
+    from holdfast.carp.guard import message_of
+
+    octets = message_of(config, priority)
+    control = leave_by(SOCKET_FAMILY[config.family], index) if index else b""
+    return [
+        (guard.enclose(octets, source, target, 255), destination(target, index), control) for target in _targets(config)
+    ]

@@ -14,6 +14,7 @@ import msgspec
 
 from holdfast.base.address import text
 from holdfast.base.time import MICROSECOND, MILLISECOND, SECOND, Nanoseconds, span_text
+from holdfast.carp.receive import rules_of
 from holdfast.config.plan import VrrpPlan
 from holdfast.edge.addresses import STATICS, Addresses
 from holdfast.edge.adverts import Adverts
@@ -65,7 +66,6 @@ from holdfast.kernel.sysctl import Sysctls
 from holdfast.vrrp.config import AnnounceConfig, Family, InstanceConfig
 from holdfast.vrrp.machine import Left
 from holdfast.vrrp.messages import Level
-from holdfast.vrrp.receive import ReceiveRules
 
 RETRY: Nanoseconds = 100 * MILLISECOND
 """How soon an address the kernel refused for a passing reason is tried again."""
@@ -349,7 +349,7 @@ class VrrpWorker:
                 self.addresses.configure(slot.number, config)
                 self.no_accept.configure(slot.number, config)
                 self.routes.configure(slot.number, config)
-                rules = ReceiveRules.from_config(config)
+                rules = rules_of(config)
                 self.adverts.configure(slot.number, config, index, rules, self._receive_buffer(config))
                 self.neighbours.prepare(slot.number)
                 if config.promote_secondaries and index:

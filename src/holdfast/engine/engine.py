@@ -45,6 +45,7 @@ from holdfast.engine.messages import (
 )
 from holdfast.engine.slot import LinkSlot, ProcessSlot, ScriptSlot, Slot
 from holdfast.engine.standing import restand
+from holdfast.engine.stepping import step
 from holdfast.engine.timers import Timed, Timers, earlier
 from holdfast.track import machine as script_machine
 from holdfast.track.config import ScriptConfig
@@ -58,7 +59,6 @@ from holdfast.vrrp.machine import (
     Master,
     Standing,
     heard_again,
-    step,
 )
 from holdfast.vrrp.messages import (
     Announce,
@@ -301,7 +301,7 @@ class Engine:
             if after.adver_at == before.adver_at:
                 return
             slot.count("advert_sent", self.beats.sent(slot.number))
-        self.beats.join(slot.number, slot.config.adver_interval_ns, after.adver_at)
+        self.beats.join(slot.number, slot.adver_interval_ns, after.adver_at)
 
     def _effect(self, slot: Slot, effect: Any, now: Nanoseconds) -> None:
         kind = effect.__class__
@@ -348,6 +348,7 @@ class Engine:
                 state=effect.role.name,
                 priority=slot.standing.priority,
                 cause=effect.cause,
+                quiet=was is Role.INIT and effect.role is Role.BACKUP and slot.starts_silent,
             )
         )
 

@@ -13,6 +13,7 @@ import msgspec
 
 from holdfast.base.address import text
 from holdfast.base.time import SECOND, Nanoseconds, span_text
+from holdfast.carp.config import interval_ns
 from holdfast.engine.messages import HoldNotice, LogLine, SendOne
 from holdfast.engine.slot import Held, Slot
 from holdfast.engine.standing import restand
@@ -73,7 +74,10 @@ def raised_priority(slot: Slot) -> int:
 
     While nobody is heard the highest: a master may be there that we have not heard yet.
     """
-    state = slot.state
+    state, carp = slot.state, slot.config.carp
+    if carp is not None:  # one step faster than any advskew of our advbase
+        heard_ns = state.master_adver_interval_ns if isinstance(state, Backup) and state.master is not None else None
+        return 0 if heard_ns is not None and heard_ns <= interval_ns(carp, OWNER) else OWNER
     if not isinstance(state, Backup) or state.master is None:
         return HIGHEST
     heard = state.master_priority

@@ -30,6 +30,7 @@ class Cause(StrEnum):
     """Why two are master, the most telling first."""
 
     STRANGER = "stranger"
+    PROTOCOL = "protocol"
     PASSWORD = "password"
     CLOCK = "clock"
     REPLAY = "replay"
@@ -61,6 +62,10 @@ REFUSALS = {
     "auth_ext_stale": Cause.CLOCK,
     "auth_ext_replay": Cause.REPLAY,
     "ah_replay": Cause.REPLAY,
+    "carp_replay": Cause.REPLAY,
+    "carp_stale": Cause.CLOCK,
+    "carp_on_vrid": Cause.PROTOCOL,
+    "vrrp_on_vhid": Cause.PROTOCOL,
     "version_err": Cause.VERSION,
     "advert_interval_err": Cause.INTERVAL,
     "checksum_err": Cause.CHECKSUM,
@@ -74,6 +79,7 @@ REFUSALS = {
 
 WORDS = {
     Cause.STRANGER: "{who} uses our VRID for other addresses: two groups of routers share one election",
+    Cause.PROTOCOL: "{who} has our number in another protocol, CARP beside VRRP: neither hears the other",
     Cause.PASSWORD: "{who} is master too: its adverts are refused, as its password or key is another",
     Cause.CLOCK: "{who} is master too: its adverts are refused, as its clock and ours differ too much",
     Cause.REPLAY: "{who} is master too, or somebody repeats its old adverts: their numbers do not grow",
@@ -96,6 +102,7 @@ WORDS = {
 
 CURES = {
     Cause.STRANGER: "give one of the two groups another virtual_router_id; `holdfast sniff` shows who speaks",
+    Cause.PROTOCOL: "give one of the two another number (virtual_router_id, vhid); `holdfast sniff` shows who speaks",
     Cause.PASSWORD: "make auth_pass (or the auth_hmac keys) the same on both; `holdfast drift` compares the two files",
     Cause.CLOCK: "set both clocks (chronyc tracking, timedatectl); time_window says how far they may differ",
     Cause.REPLAY: "if it was just started it counts on when it hears us; else `holdfast sniff` shows who sends them",

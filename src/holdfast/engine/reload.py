@@ -23,9 +23,10 @@ from holdfast.engine.messages import (
     Unwatch,
 )
 from holdfast.engine.slot import Slot
+from holdfast.engine.stepping import fresh_backup
 from holdfast.track import machine as script_machine
 from holdfast.vrrp.config import InstanceConfig
-from holdfast.vrrp.machine import Backup, Master, fresh_backup, master_down_interval
+from holdfast.vrrp.machine import Backup, Master, master_down_interval
 from holdfast.vrrp.messages import Level, Role
 
 
@@ -104,7 +105,7 @@ def _change(engine: Engine, slot: Slot, config: InstanceConfig, now: Nanoseconds
     if slot.watched:
         slot.watched = False
         engine.emit(Unwatch(slot.number))
-    timing = ("adver_interval_ns", "down_timer_adverts", "priority", "preempt", "version")
+    timing = ("adver_interval_ns", "down_timer_adverts", "priority", "preempt", "version", "carp")
     if any(getattr(was, name) != getattr(config, name) for name in timing):
         _restart_timer(engine, slot, now)
     engine.emit(Readvertise(slot.number))
@@ -138,8 +139,8 @@ def _restart_timer(engine: Engine, slot: Slot, now: Nanoseconds) -> None:
         engine.rearm(slot)
     elif isinstance(state, Master):
         slot.count("advert_sent", engine.beats.leave(slot.number) + 1)
-        slot.state = Master(now + slot.config.adver_interval_ns)
-        engine.beats.join(slot.number, slot.config.adver_interval_ns, slot.state.adver_at)
+        slot.state = Master(now + slot.adver_interval_ns)
+        engine.beats.join(slot.number, slot.adver_interval_ns, slot.state.adver_at)
         engine.emit(SendOne(slot.number, slot.standing.priority))
 
 

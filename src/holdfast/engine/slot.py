@@ -4,6 +4,7 @@ import msgspec
 
 from holdfast.base.address import Address
 from holdfast.base.time import Nanoseconds
+from holdfast.carp.config import interval_ns
 from holdfast.engine.messages import Interface
 from holdfast.track.config import LinkConfig, ProcessConfig, ScriptConfig
 from holdfast.track.machine import ScriptState
@@ -79,6 +80,17 @@ class Slot:
         self.master_since: Nanoseconds = now  # since when the master that a backup hears is that one
         self.resigned = False  # the last advert heard had priority 0
         self.suspected: tuple[tuple[str, Nanoseconds], ...] = ()  # told to the supervisor, and when
+
+    @property
+    def adver_interval_ns(self) -> Nanoseconds:
+        """How often it advertises as master; with CARP that is its rank and follows the trackers."""
+        config = self.config
+        return config.adver_interval_ns if config.carp is None else interval_ns(config.carp, self.standing.priority)
+
+    @property
+    def starts_silent(self) -> bool:
+        """Whether its first BACKUP runs no script (CARP's `neutral`)."""
+        return self.config.carp is not None and self.config.carp.neutral
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to one of the slot's counters."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from holdfast.base.address import text
 from holdfast.base.time import SECOND, Nanoseconds, span_text
+from holdfast.carp.config import advertised
 from holdfast.engine.engine import Engine
 from holdfast.engine.node import COUNTERS as COUNTERS
 from holdfast.engine.node import NodeView as NodeView
@@ -15,7 +16,7 @@ from holdfast.vrrp.config import OWNER, Family, TrackedUse, VirtualAddress
 from holdfast.vrrp.machine import Backup, Initialize, master_down_interval
 from holdfast.vrrp.messages import Role
 from holdfast.vrrp.priority import contribution, fails, undecided_trackers
-from holdfast.vrrp.view import GroupView, HeardView, HeldView, InstanceView, MasterView, TrackedView
+from holdfast.vrrp.view import CarpView, GroupView, HeardView, HeldView, InstanceView, MasterView, TrackedView
 
 Heard = tuple[Nanoseconds, int] | None
 """Of a watched slot: when the routine advert was heard last, and how often since it was last asked."""
@@ -68,7 +69,7 @@ def instance_view(
     """One instance as it stands at `now`."""
     config, state, standing = slot.config, slot.state, slot.standing
     master = None
-    master_interval = config.adver_interval_ns
+    master_interval = slot.adver_interval_ns
     if slot.role is Role.MASTER and standing.primary is not None:
         master = MasterView(text(standing.primary), standing.priority, wall(slot.since))
     elif isinstance(state, Backup) and state.master is not None:
@@ -83,7 +84,7 @@ def instance_view(
         version=config.version,
         priority=config.priority,
         effective_priority=standing.priority,
-        advert_interval_s=config.adver_interval_ns / SECOND,
+        advert_interval_s=slot.adver_interval_ns / SECOND,
         master_advert_interval_s=master_interval / SECOND,
         master=master,
         vips=[address_text(address) for address in config.addresses],
@@ -97,6 +98,8 @@ def instance_view(
         sync_group=slot.group,
         statistics=statistics(engine, slot, heard),
         trackers=[tracked_view(engine, use) for use in config.trackers],
+        protocol=config.protocol,
+        carp=carp_view(slot),
         owner=config.priority == OWNER,
         preempt=config.preempt,
         preempt_delay_s=config.preempt_delay_ns / SECOND,
@@ -106,6 +109,22 @@ def instance_view(
         last_heard=heard_view(slot, heard, now),
         undecided=undecided_trackers(config.trackers, engine.verdicts),
         **waits(engine, slot, heard, now),
+    )
+
+
+def carp_view(slot: Slot) -> CarpView | None:
+    """The terms of a CARP instance."""
+    terms = slot.config.carp
+    if terms is None:
+        return None
+    advbase, advskew = advertised(terms, slot.standing.priority)
+    return CarpView(
+        advbase=terms.advbase,
+        advskew=terms.advskew,
+        demotion=terms.demotion,
+        dead_ratio=terms.dead_ratio,
+        advertised_advbase=advbase,
+        advertised_advskew=advskew,
     )
 
 

@@ -1,4 +1,4 @@
-"""The routers a lab's hosts run: holdfast, keepalived, FRR's vrrpd."""
+"""The routers a lab's hosts run: holdfast, keepalived, FRR's vrrpd, ucarp."""
 
 import os
 import shutil
@@ -107,3 +107,34 @@ def start_frr(host: Host, router: FrrRouter) -> list[Spawned]:
     wait_until(lambda: host.run("ls", "/run/frr").count("zserv.api") > 0, 5, "zebra listens")
     spawned.append(host.spawn(str(FRR_DIRECTORY / "vrrpd"), *common, "-f", vrrp, "-i", "/run/frr/vrrpd.pid"))
     return spawned
+
+
+class UcarpHost(msgspec.Struct, frozen=True, kw_only=True):
+    """One ucarp. Its scripts put the address on the interface and take it off."""
+
+    vhid: int
+    password: str
+    vip: str
+    prefix: int = 24
+    advbase: int = 1
+    advskew: int = 0
+    dead_ratio: int = 3
+    preempt: bool = False
+
+
+def start_ucarp(host: Host, router: UcarpHost) -> Spawned:
+    """ucarp in the foreground on `host`, as the package has it; FileNotFoundError when it is not installed."""
+    program = shutil.which("ucarp", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if program is None:
+        raise FileNotFoundError("ucarp is not installed: apt-get install ucarp")
+    scripts = []
+    for verb in ("add", "del"):
+        path = host.write(f"vip-{verb}", f'#!/bin/sh\nexec ip addr {verb} "$2/{router.prefix}" dev "$1"\n')
+        os.chmod(path, 0o755)
+        scripts.append(path)
+    command = [
+        program, "-i", "eth0", "-s", host.ip4, "-v", str(router.vhid), "-p", router.password, "-a", router.vip,
+        "-b", str(router.advbase), "-k", str(router.advskew), "-r", str(router.dead_ratio),
+        "-u", scripts[0], "-d", scripts[1], "-z",
+    ]  # fmt: skip
+    return host.spawn(*command, *(["-P"] if router.preempt else []))

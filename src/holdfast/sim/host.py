@@ -11,6 +11,7 @@ import msgspec
 
 from holdfast.base.address import Address, is_multicast
 from holdfast.base.time import MILLISECOND, Nanoseconds
+from holdfast.carp.receive import Rules, receive_either, rules_of
 from holdfast.config.plan import VrrpPlan
 from holdfast.engine.engine import Engine
 from holdfast.engine.messages import (
@@ -47,7 +48,7 @@ from holdfast.engine.messages import (
 from holdfast.engine.slot import Slot
 from holdfast.sim.wire import Frame, Frames
 from holdfast.vrrp.config import RESIGN, Family
-from holdfast.vrrp.receive import Guard, PacketRejected, ReceiveRules, receive, strange_though_refused
+from holdfast.vrrp.receive import Guard, PacketRejected, ReceiveRules, strange_though_refused
 
 SOCKET_QUEUE = 50
 """Adverts that wait in one socket of a host that is frozen."""
@@ -118,7 +119,7 @@ class Host:
         self.frames: dict[int, tuple[tuple[Frame, ...], tuple[Frame, ...]]] = {}
         self.watched: dict[int, Frame] = {}
         self.heard: dict[int, tuple[Nanoseconds, int]] = {}
-        self._rules: dict[int, ReceiveRules] = {}
+        self._rules: dict[int, Rules] = {}
         self._listening: dict[tuple[str, Family, int], list[int]] = {}
         self._groups: dict[tuple[str, Family], set[Address]] = {}
         self._judged: dict[tuple[int, Frame], EngineEvent] = {}
@@ -318,7 +319,7 @@ class Host:
         config = slot.config
         if isinstance(effect, Configure):
             self._dismiss(slot.number)
-            self._rules[slot.number] = ReceiveRules.from_config(config)
+            self._rules[slot.number] = rules_of(config)
             interface = self.interfaces.get(config.interface)
             if not config.interface or (interface is not None and interface.index):
                 key = (config.interface, config.family, config.vrid)
@@ -431,10 +432,10 @@ class Host:
 
         return seal_guard(config)
 
-    def _judge(self, number: int, rules: ReceiveRules, frame: Frame) -> EngineEvent:
-        taken = receive(rules, frame.packet, self._guard(number))
+    def _judge(self, number: int, rules: Rules, frame: Frame) -> EngineEvent:
+        taken = receive_either(rules, frame.packet, self._guard(number))
         if isinstance(taken, PacketRejected):
-            strange = strange_though_refused(rules, frame.packet)
+            strange = isinstance(rules, ReceiveRules) and strange_though_refused(rules, frame.packet)
             return AdvertRefused(number, taken.reason.value, taken.text, frame.packet.source, strange)
         return AdvertArrived(
             number,

@@ -4,7 +4,8 @@ There every advert of a router is the same frame, which is why nothing is refuse
 """
 
 from holdfast.base.address import Address
-from holdfast.vrrp.config import InstanceConfig
+from holdfast.carp.guard import CarpGuard
+from holdfast.vrrp.config import AuthType, InstanceConfig
 from holdfast.vrrp.guard import AhGuard, HmacGuard
 from holdfast.vrrp.receive import Guard, PacketRejected, ReceivedPacket
 
@@ -20,8 +21,16 @@ class _Hmac(HmacGuard):
         return True
 
 
+class _Carp(CarpGuard):
+    def configure(self, config: InstanceConfig) -> None:
+        super().configure(config)
+        self._anti_replay = False
+
+
 def seal_guard(config: InstanceConfig) -> Guard:
     """What judges the adverts an instance hears."""
+    if config.carp is not None:
+        return _Carp(config)
     return _Hmac(config) if config.auth_hmac is not None else _Ah(config)
 
 
@@ -33,5 +42,5 @@ def sealed(
     packet = bytearray(guard.enclose(message, source, target, hops))
     guard.renew([memoryview(packet)], 0)
     start = 20 if len(source) == 4 else 0
-    begins = len(packet) - len(message) if config.auth_hmac is None else start
+    begins = len(packet) - len(message) if config.auth_type is AuthType.AH else start
     return bytes(packet[begins:]), bytes(packet[:start]), bytes(packet[start:begins])

@@ -6,6 +6,7 @@ import msgspec
 
 from holdfast.base.address import Address, text
 from holdfast.base.time import Nanoseconds
+from holdfast.carp.guard import message_of
 from holdfast.vrrp.config import RESIGN, AuthType, Family, InstanceConfig, OldChecksum
 from holdfast.vrrp.machine import Standing
 from holdfast.vrrp.packet import Advert, ChecksumForm, encode_vrrp
@@ -106,7 +107,11 @@ class Frames:
         hops = HOPS if config.unicast_ttl is None or not config.unicast else config.unicast_ttl
         made = []
         for target in targets:
-            octets = encode_vrrp(advert, source=source, destination=target, checksum_form=form)
+            octets = (
+                encode_vrrp(advert, source=source, destination=target, checksum_form=form)
+                if config.carp is None
+                else message_of(config, priority)
+            )
             header = ah = b""
             if config.guarded:
                 from holdfast.sim.seal import sealed

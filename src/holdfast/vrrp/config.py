@@ -8,6 +8,7 @@ import msgspec
 from holdfast.base.address import Address, text
 from holdfast.base.command import Command
 from holdfast.base.time import SECOND, Nanoseconds
+from holdfast.carp.config import CarpTerms
 from holdfast.vrrp.routes import RouteEntry
 
 OWNER = 255
@@ -156,7 +157,10 @@ class AnnounceConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """One `vrrp_instance`, every default settled."""
+    """One `vrrp_instance` or `carp_instance`, every default settled.
+
+    With `carp`: `vrid` is the vhid, `version` 2, and `priority` stands for the advskew (`carp/config.py`).
+    """
 
     name: str
     vrid: int
@@ -181,6 +185,7 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True):
     auth_type: AuthType = AuthType.NONE
     auth_pass: bytes = b""  # 8 bytes, zero padded
     auth_hmac: AuthHmac | None = None
+    carp: CarpTerms | None = None
     checksum_as_v2: bool = False
     old_checksum: OldChecksum = OldChecksum.AUTO
     receive_buffer_bytes: int | None = None
@@ -214,8 +219,13 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def guarded(self) -> bool:
-        """Whether adverts carry more than constant octets: AH, or `auth_hmac`."""
-        return self.auth_hmac is not None or self.auth_type is AuthType.AH
+        """Whether adverts carry more than constant octets: AH, `auth_hmac`, or CARP's counter."""
+        return self.auth_hmac is not None or self.auth_type is AuthType.AH or self.carp is not None
+
+    @property
+    def protocol(self) -> str:
+        """vrrp or carp."""
+        return "vrrp" if self.carp is None else "carp"
 
     @property
     def succeeds_at_once(self) -> bool:
@@ -227,13 +237,17 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True):
         """What makes an instance the same one across a reload (the name may change)."""
         where = self.group.hex() if self.group is not None else f"unicast {self.source.hex() if self.source else ''}"
         peers = "" if self.group is not None else ",".join(sorted(p.address.hex() for p in self.unicast_peers)[:1])
-        return f"{self.interface}/{self.family}/{self.vrid}/{where}/{peers}"
+        kind = "" if self.carp is None else "carp/"
+        return f"{kind}{self.interface}/{self.family}/{self.vrid}/{where}/{peers}"
 
 
 def hidden(config: InstanceConfig, stands_for: Callable[[bytes], bytes]) -> InstanceConfig:
     """The same instance, something else in the place of its password and keys."""
     if config.auth_pass:
         config = msgspec.structs.replace(config, auth_pass=stands_for(config.auth_pass))
+    if config.carp is not None:
+        secret = stands_for(config.carp.password)
+        config = msgspec.structs.replace(config, carp=msgspec.structs.replace(config.carp, password=secret))
     if config.auth_hmac is not None:
         keys = tuple(HmacKey(id=key.id, secret=stands_for(key.secret)) for key in config.auth_hmac.keys)
         config = msgspec.structs.replace(config, auth_hmac=msgspec.structs.replace(config.auth_hmac, keys=keys))

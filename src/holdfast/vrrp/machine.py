@@ -30,14 +30,14 @@ from typing import Any
 
 import msgspec
 
-from holdfast.base.address import Address, text
+from holdfast.base.address import text
 from holdfast.base.time import MILLISECOND, SECOND, Nanoseconds, span_text
+from holdfast.carp.config import down_interval_ns
 from holdfast.vrrp.config import OWNER, RESIGN, InstanceConfig
 from holdfast.vrrp.messages import (
     AddressesReady,
     AdvertReceived,
     Announce,
-    Effect,
     Event,
     FaultCleared,
     Faulted,
@@ -56,67 +56,28 @@ from holdfast.vrrp.messages import (
     WantAddresses,
     Withdrawn,
 )
+from holdfast.vrrp.states import (
+    NOTHING,
+    ROLES,
+    Backup,
+    Fault,
+    Initialize,
+    Left,
+    Master,
+    Standing,
+    State,
+    Step,
+    role_of,
+)
+
+__all__ = [
+    "ROLES", "ROWS", "STALL_FLOOR", "Backup", "Fault", "Initialize", "Left", "Master", "Standing", "State", "Step",
+    "become_master", "fresh_backup", "heard_again", "is_routine", "master_down_interval", "role_of", "skew_time",
+    "stall_limit", "step",
+]  # fmt: skip
 
 STALL_FLOOR: Nanoseconds = 100 * MILLISECOND
 """A master that was late by less than this is taken for busy, not for frozen, however short its interval."""
-
-
-class Standing(msgspec.Struct, frozen=True):
-    """What holds for a router at the moment and is not its state.
-
-    `primary` is the source of its adverts (None while the interface has no address of the family); `may_lead` is false
-    while a sync group holds the router back.
-    """
-
-    priority: int
-    primary: Address | None = None
-    may_lead: bool = True
-
-
-class Initialize(msgspec.Struct, frozen=True):
-    """Not begun: waiting for Startup (RFC 9568 §6.4.1)."""
-
-
-class Backup(msgspec.Struct, frozen=True):
-    """Waiting for the master to fall silent (RFC 9568 §6.4.2)."""
-
-    master_down_at: Nanoseconds  # Active_Down_Timer
-    master_adver_interval_ns: Nanoseconds  # Active_Adver_Interval, as last heard
-    master: Address | None = None  # whom we heard, and with which priority
-    master_priority: int = 0
-    preempt_at: Nanoseconds | None = None  # end of preempt_delay, once it runs
-    wants_master: bool = False  # the timer ran out while the sync group held us back
-    listening: bool = False  # the timer was restarted after a stall: the next time it is trusted
-
-
-class Master(msgspec.Struct, frozen=True):
-    """Answering for the virtual addresses (RFC 9568 §6.4.3)."""
-
-    adver_at: Nanoseconds  # Adver_Timer
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """Something the router depends on has failed: it neither sends nor listens."""
-
-    cause: str
-
-
-class Left(msgspec.Struct, frozen=True):
-    """Resigned for good."""
-
-
-State = Initialize | Backup | Master | Fault | Left
-Step = tuple[State, tuple[Effect, ...]]
-
-NOTHING: tuple[Effect, ...] = ()
-
-ROLES: dict[type[Any], Role] = {
-    Initialize: Role.INIT,
-    Backup: Role.BACKUP,
-    Master: Role.MASTER,
-    Fault: Role.FAULT,
-    Left: Role.STOP,
-}
 
 
 def skew_time(config: InstanceConfig, priority: int, master_adver_interval_ns: Nanoseconds) -> Nanoseconds:
@@ -131,7 +92,12 @@ def skew_time(config: InstanceConfig, priority: int, master_adver_interval_ns: N
 
 
 def master_down_interval(config: InstanceConfig, priority: int, master_adver_interval_ns: Nanoseconds) -> Nanoseconds:
-    """How long a backup waits for an advert: `down_timer_adverts` intervals and the skew (RFC 9568 §6.1)."""
+    """How long a backup waits for an advert: `down_timer_adverts` intervals and the skew (RFC 9568 §6.1).
+
+    Of CARP, whose machine is another, by its own rule.
+    """
+    if config.carp is not None:
+        return down_interval_ns(config.carp, priority)
     interval = config.adver_interval_ns if config.version == 2 else master_adver_interval_ns
     return config.down_timer_adverts * interval + skew_time(config, priority, interval)
 
@@ -145,16 +111,13 @@ def stall_limit(config: InstanceConfig) -> Nanoseconds:
     )
 
 
-def role_of(state: State) -> Role:
-    """The state's name."""
-    return ROLES[state.__class__]
-
-
 def is_routine(config: InstanceConfig, standing: Standing, state: State, event: AdvertReceived) -> bool:
     """Whether hearing `event` again and again would do nothing but restart the timer (or nothing at all).
 
     Such adverts need not reach the machine: `heard_again` says what they come to.
     """
+    if config.carp is not None:
+        return False  # no two adverts are alike
     if isinstance(state, Fault | Left):
         return True
     return (

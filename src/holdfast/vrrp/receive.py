@@ -48,6 +48,10 @@ class RejectReason(StrEnum):
     HMAC_INVALID = "auth_ext_invalid_hmac"
     HMAC_STALE = "auth_ext_stale"
     HMAC_REPLAY = "auth_ext_replay"
+    CARP_HEARD = "carp_on_vrid"  # CARP where VRRP is configured, and the other way round
+    VRRP_HEARD = "vrrp_on_vhid"
+    CARP_REPLAY = "carp_replay"
+    CARP_STALE = "carp_stale"
 
 
 class PacketRejected(msgspec.Struct, frozen=True):

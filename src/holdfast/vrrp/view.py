@@ -38,6 +38,17 @@ class TrackedView(msgspec.Struct, frozen=True, kw_only=True):
     value: int | None = None  # of a file: its number; `up` is then whether it spares the instance FAULT
 
 
+class CarpView(msgspec.Struct, frozen=True, kw_only=True):
+    """What CARP has beside: as configured, and as advertised now (trackers and a hold counted in)."""
+
+    advbase: int
+    advskew: int
+    demotion: int
+    dead_ratio: int
+    advertised_advbase: int
+    advertised_advskew: int
+
+
 class InstanceView(msgspec.Struct, frozen=True, kw_only=True):
     """One instance. Times are ISO 8601 with the zone; spans carry their unit in the name."""
 
@@ -74,6 +85,8 @@ class InstanceView(msgspec.Struct, frozen=True, kw_only=True):
     master_down_interval_s: float = 0.0  # a silent master counts as down after it
     takes_over_in_s: float | None = None  # of a backup, if no master is heard until then
     starts_in_s: float | None = None  # of an instance not begun: the rest of its delay
+    protocol: str = "vrrp"  # or carp; its vhid is `vrid`, its advskew 254 less `effective_priority`
+    carp: CarpView | None = None
     undecided: list[str] = []  # trackers whose first verdict is awaited before it may begin
 
 
