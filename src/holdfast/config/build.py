@@ -12,6 +12,7 @@ from holdfast.config.build_global import global_settings, read_defaults, read_se
 from holdfast.config.build_group import GroupDraft, build_group, draft_group
 from holdfast.config.build_instance import Draft, InstanceBuilder
 from holdfast.config.build_lvs import build_lvs
+from holdfast.config.build_lvs_global import with_sync_id
 from holdfast.config.build_routes import RouteReader
 from holdfast.config.build_static import read_statics
 from holdfast.config.build_tracking import Trackers, limited, merged
@@ -76,6 +77,7 @@ def build(context: Context, nodes: list[Node]) -> Built:
     table = CheckTable(context, settings_lines, tls, trackers.file)
     lvs = build_lvs(context, nodes, settings_lines, table.read)
     checks = table.checks
+    lvs = with_sync_id(context, lvs, settings_lines, [one for _, one in instances])
     others = read_others(context, nodes, virtual_servers(lvs, [kind_of(check) for check in checks]))
     polled = [one.interface for draft, one in instances if "linkbeat_use_polling" in draft.settings]
     statics, entries_kept, finished = read_statics(context, nodes, settings_lines, finished, routes)

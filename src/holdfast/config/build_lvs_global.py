@@ -1,11 +1,16 @@
 """The load balancer's lines of `global_defs`."""
 
+from collections.abc import Iterable
+
+import msgspec
+
 from holdfast.base.ipvs import Timeouts
 from holdfast.config import values
 from holdfast.config.context import Context, get
-from holdfast.config.findings import Trouble
+from holdfast.config.findings import Condition, Trouble
 from holdfast.config.tree import Node
 from holdfast.lvs.config import IPVS, LvsPlan, SyncDaemonConfig
+from holdfast.vrrp.config import InstanceConfig
 
 _NUMBERS = {"id": (0, 255), "maxlen": (1, 65507), "port": (1, 65535), "ttl": (1, 255)}
 _TIMEOUTS = {"tcp": "tcp_s", "tcpfin": "tcp_fin_s", "udp": "udp_s"}
@@ -25,6 +30,23 @@ def read_globals(context: Context, settings: dict[str, Node]) -> LvsPlan:
         no_checker_emails=get(settings, "no_checker_emails", False),
         smtp_alert=get(settings, "smtp_alert_checker", get(settings, "smtp_alert", None)),
     )
+
+
+def with_sync_id(
+    context: Context, plan: LvsPlan, settings: dict[str, Node], instances: Iterable[InstanceConfig]
+) -> LvsPlan:
+    """The plan with the number of its sync daemon: the VRID of the instance it is tied to, unless it has its own."""
+    daemon = plan.sync_daemon
+    if daemon is None or not daemon.instance:
+        return plan
+    tied = next((one for one in instances if one.name == daemon.instance), None)
+    if tied is None:
+        what = f"lvs_sync_daemon names the instance {daemon.instance}, which does not run"
+        context.tell(settings["lvs_sync_daemon"], Trouble(what, "name a vrrp_instance", "it only listens",
+                                                          condition=Condition.NONE), domain="lvs")  # fmt: skip
+    elif daemon.sync_id is None:
+        daemon = msgspec.structs.replace(daemon, sync_id=tied.vrid)
+    return msgspec.structs.replace(plan, sync_daemon=daemon)
 
 
 def _number(word: str, low: int, high: int) -> int | None:

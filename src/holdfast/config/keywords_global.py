@@ -217,7 +217,7 @@ GLOBAL = block(
           WORD_OPT, status=Status.INERT),
     later("vrrp_ipsets", "keepalived …", "nothing: no ipsets are used", WORDS, status=Status.INERT),
     # LVS defaults
-    later("lvs_sync_daemon", "none; first kept", "the kernel's connection synchronisation", WORDS,
+    k("lvs_sync_daemon", "none; first kept", "the kernel's connection synchronisation", WORDS,
           checked="sync_daemon"),
     k("lvs_timeouts", "unchanged", "tcp N tcpfin N udp N", WORDS, checked="lvs_timeouts"),
     k("lvs_backend", "ipvs", "what balances in the kernel; auto: IPVS where there is one, else nftables",

@@ -8,12 +8,15 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from holdfast.base.time import SECOND, Nanoseconds, span_text
 from holdfast.daemon.roles import EXIT_CONFIG, EXIT_FATAL, EXIT_PERMISSION, fork_lvs_worker
 from holdfast.daemon.server_holds import ServerHolds
-from holdfast.edge.channel import Ask, Channel, Ready, Reload, Reply, Stop, ToSupervisor
+from holdfast.edge.channel import Ask, Channel, Ready, Reload, Reply, Stop, SyncMaster, ToSupervisor
 from holdfast.edge.clock import monotonic_ns
-from holdfast.engine.messages import Leaving, RunScript, ScriptFinished
+from holdfast.engine.messages import Leaving, RunScript, ScriptFinished, StateNotice
+from holdfast.lvs.config import SyncDaemonConfig
 from holdfast.vrrp.messages import Level
 
 if TYPE_CHECKING:
@@ -23,6 +26,16 @@ FINAL = {EXIT_FATAL, EXIT_CONFIG, EXIT_PERMISSION}
 STEADY: Nanoseconds = 60 * SECOND
 LONGEST_WAIT_S = 60
 NO_SERVERS = b"[]"
+
+
+class _Sync(msgspec.Struct, frozen=True):
+    sync_daemon: SyncDaemonConfig | None = None
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """The part of the balancer's plan that the supervisor needs."""
+
+    lvs: _Sync = _Sync()
 
 
 class Balancing:
@@ -40,6 +53,8 @@ class Balancing:
         self._asks: dict[int, tuple[list[bytes], Callable[[bytes | None], None]]] = {}
         self._number = 0
         self._stopping = False
+        self._tied = ""  # the instance of lvs_sync_daemon
+        self._masters: set[str] = set()
         self.holds = ServerHolds(supervisor.options.run_dir)
         self._say(self.holds.read())
 
@@ -51,6 +66,9 @@ class Balancing:
     def take_plan(self, octets: bytes) -> None:
         """Balance by this plan from now on; empty: no more."""
         self.plan = octets
+        part = msgspec.msgpack.decode(octets, type=_Part) if octets else _Part()
+        self._tied = part.lvs.sync_daemon.instance if part.lvs.sync_daemon is not None else ""
+        self._tell_role()
         if not octets:
             self.stop(leave=False)
         elif self._channel is None:
@@ -61,6 +79,17 @@ class Balancing:
             os.write(fd, octets)
             self._channel.send(Reload(len(octets)), fd)
 
+    def state(self, notice: StateNotice) -> None:
+        """An instance has another state: connections are synchronised by its master."""
+        if notice.kind == "INSTANCE":
+            (self._masters.add if notice.state == "MASTER" else self._masters.discard)(notice.name)
+            if notice.name == self._tied:
+                self._tell_role()
+
+    def _tell_role(self) -> None:
+        if self._channel is not None and self._tied:
+            self._channel.send(SyncMaster(self._tied in self._masters))
+
     def start(self, now: Nanoseconds) -> None:
         """Fork the worker with the plan as it is now."""
         here = self._here
@@ -68,7 +97,7 @@ class Balancing:
             return
         here.log.flush()
         try:
-            self.pid, end = fork_lvs_worker(self.plan, here.options, self.holds.weights)
+            self.pid, end = fork_lvs_worker(self.plan, here.options, self.holds.weights, self._tied in self._masters)
         except OSError as refused:
             cure = "free memory, processes (TasksMax=) or descriptors (LimitNOFILE=); trying again in 1 s"
             here.log.say(Level.ERROR, f"No lvs worker can be started: {refused.strerror}; {cure}")

@@ -123,7 +123,7 @@ class Listeners:
         self._states: dict[tuple[str, str], StateNotice] = {}
         self._closed = False
         self.witness = Witness(loop, self.take)
-        self.on_state: Callable[[StateNotice], None] = lambda notice: None
+        self.state_hooks: list[Callable[[StateNotice], None]] = []
 
     @property
     def settings(self) -> Settings:
@@ -216,7 +216,8 @@ class Listeners:
         for state_file in self._state_files:
             state = "DELETED" if notice.state == "STOP" else notice.state
             state_file.update(notice.kind, notice.name, state, notice.priority, now)
-        self.on_state(notice)
+        for hook in self.state_hooks:
+            hook(notice)
         heard = None if notice.quiet else self._notify.submit(notice, now)
         if heard is not None:
             self._fifos.state(heard, now)

@@ -101,9 +101,12 @@ def run_vrrp_worker(octets: bytes, options: Options, end: socket.socket, pulse: 
 
 
 def run_lvs_worker(
-    octets: bytes, options: Options, holds: Mapping[tuple[str, str], int], end: socket.socket, parent: int
+    octets: bytes, options: Options, holds: Mapping[tuple[str, str], int], master: bool, end: socket.socket, parent: int
 ) -> int:
-    """The lvs worker's whole life, in the process just forked; its exit status. `holds`: operators' weights."""
+    """The lvs worker's whole life, in the process just forked; its exit status.
+
+    `holds`: operators' weights. `master`: the instance of `lvs_sync_daemon` is MASTER.
+    """
     from holdfast.config.balancer_plan import BalancerPlan
     from holdfast.edge.lvs_worker import LvsWorker
     from holdfast.edge.services import Memory
@@ -133,7 +136,7 @@ def run_lvs_worker(
         worker = LvsWorker(plan, loop, channel, _kernel_table(plan.lvs.backend, options, parent), memory)
         workers.append(worker)
         wakeup.append(worker)
-        worker.start(holds)
+        worker.start(holds, master=master)
     except KernelRefused as refused:
         channel.send(LogLine(Level.ERROR, str(refused)))
         return EXIT_PERMISSION
@@ -196,10 +199,10 @@ def fork_vrrp_worker(octets: bytes, options: Options, pulse: mmap.mmap) -> tuple
 
 
 def fork_lvs_worker(
-    octets: bytes, options: Options, holds: Mapping[tuple[str, str], int]
+    octets: bytes, options: Options, holds: Mapping[tuple[str, str], int], master: bool
 ) -> tuple[int, socket.socket]:
     """Fork the lvs worker: the same."""
-    return fork_role("lvs", lambda end, parent: run_lvs_worker(octets, options, holds, end, parent))
+    return fork_role("lvs", lambda end, parent: run_lvs_worker(octets, options, holds, master, end, parent))
 
 
 def fork_role(role: str, run: Callable[[socket.socket, int], int]) -> tuple[int, socket.socket]:

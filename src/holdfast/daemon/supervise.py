@@ -97,7 +97,7 @@ class Supervisor:
         self.watchers = Watchers(self)
         self.saved = Saved(self)
         self.bus = Bus(self)
-        listeners.on_state = self.bus.state
+        listeners.state_hooks += (self.bus.state, self.balancing.state)
         self._signal_reader = self._take_signals()
         listeners.witness.reannounce = self.reannounce
 

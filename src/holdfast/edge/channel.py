@@ -84,6 +84,12 @@ class HoldServer(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     weight: int | None
 
 
+class SyncMaster(msgspec.Struct, frozen=True, tag=True):
+    """Whether the instance of `lvs_sync_daemon` is MASTER on this host."""
+
+    master: bool
+
+
 class Stop(msgspec.Struct, frozen=True, tag=True):
     """Leave cleanly; with `keep_addresses` the addresses stay (`-V`)."""
 
@@ -92,7 +98,7 @@ class Stop(msgspec.Struct, frozen=True, tag=True):
 
 ToSupervisor = AnyNotice | Ready | Reply
 Reported = TrackerReported | ProcessesCounted | LinkPolled
-ToWorker = ScriptFinished | Reported | ReannounceAsked | Ask | Record | Reload | Stop | Switch | HoldServer
+ToWorker = ScriptFinished | Reported | ReannounceAsked | Ask | Record | Reload | Stop | Switch | HoldServer | SyncMaster
 
 
 class Channel:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from holdfast.base.address import Address, text
-from holdfast.base.ipvs import Counts, Timeouts, endpoint_text
+from holdfast.base.ipvs import Counts, endpoint_text
 from holdfast.base.time import SECOND, Nanoseconds
 from holdfast.check.config import BfdCheck, Check, FileCheck, MiscCheck, PingCheck, kind_of
 from holdfast.check.conversation import Occasion, Outcome
@@ -25,8 +25,9 @@ from holdfast.check.file import file_outcome
 from holdfast.check.misc import misc_outcome
 from holdfast.check.prepare import Asking, Tools, prepare
 from holdfast.config.balancer_plan import BalancerPlan
-from holdfast.edge.channel import Ask, Channel, HoldServer, Ready, Reload, Reply, Stop
+from holdfast.edge.channel import Ask, Channel, HoldServer, Ready, Reload, Reply, Stop, SyncMaster
 from holdfast.edge.clock import monotonic_ns, wall_text
+from holdfast.edge.connection_sync import ConnectionSync
 from holdfast.edge.conversations import Conversations, Talk
 from holdfast.edge.loop import Loop
 from holdfast.edge.pcre2 import Pcre2Expression
@@ -77,7 +78,8 @@ class LvsWorker:
         self.balancer = Balancer(plan, monotonic_ns())
         self.services = Services(kernel, memory)
         self._kernel = kernel
-        self._timeouts: Timeouts | None = None  # as they were before ours
+        self._sync = ConnectionSync(kernel)
+        self._master = False  # the instance of lvs_sync_daemon is MASTER here
         self._links = NetlinkSocket()
         self._monitor = MonitorSocket(self._links)
         self._conversations = Conversations()
@@ -97,11 +99,14 @@ class LvsWorker:
 
     # ---- running ----------------------------------------------------------------------------------------------------
 
-    def start(self, holds: Mapping[tuple[str, str], int] = MappingProxyType({})) -> None:
+    def start(
+        self, holds: Mapping[tuple[str, str], int] = MappingProxyType({}), *, master: bool = False
+    ) -> None:
         """Take the table over, begin every check. KernelRefused when the table can't be read.
 
-        `holds`: operators' weights, by the names of virtual and real server.
+        `holds`: operators' weights, by the names of virtual and real server. `master`: see SyncMaster.
         """
+        self._master = master
         now = monotonic_ns()
         plan = self.balancer.plan
         effects = self.balancer.begin(now)
@@ -112,7 +117,7 @@ class LvsWorker:
             if place is not None:
                 effects += self.balancer.hold(*place, weight, now)
         self._say(self.services.begin(self.balancer.wanted(), flush=plan.lvs.flush))
-        self._set_timeouts()
+        self._synchronise()
         self._conversations.attach(self.loop)
         self.loop.watch(self._monitor.fileno(), self._addresses_changed)
         self.act([one for one in effects if not isinstance(one, PoolsChanged)], now)
@@ -143,16 +148,19 @@ class LvsWorker:
                 self._say(self.services.repair())
             self.channel.flush()
 
-    def _set_timeouts(self) -> None:
-        """`lvs_timeouts`: ours, while we run."""
-        wanted = self.balancer.plan.lvs.timeouts
-        if wanted is None:
+    def _synchronise(self) -> None:
+        """`lvs_timeouts` and `lvs_sync_daemon`: ours, while we run."""
+        plan = self.balancer.plan.lvs
+        for line in self._sync.configure(plan.timeouts, plan.sync_daemon, master=self._master):
+            self.channel.put(LogLine(Level.WARNING, line))
+
+    def _role(self, master: bool) -> None:
+        """The instance of `lvs_sync_daemon` became MASTER, or is it no longer."""
+        if master == self._master:
             return
-        try:
-            self._timeouts = self._timeouts or self._kernel.timeouts()
-            self._kernel.set_timeouts(wanted)
-        except KernelRefused as refused:
-            self.channel.put(LogLine(Level.WARNING, f"lvs_timeouts: {refused}"))
+        self._master = master
+        for line in self._sync.role(master):
+            self.channel.put(LogLine(Level.WARNING, line))
 
     def _addresses_changed(self) -> None:
         if self._monitor.read():
@@ -324,6 +332,8 @@ class LvsWorker:
             self._answer(message, now)
         elif isinstance(message, HoldServer):
             self._hold(message, now)
+        elif isinstance(message, SyncMaster):
+            self._role(message.master)
         elif isinstance(message, Reload) and fd is not None:
             self._reload(message.size, fd, now)
         elif isinstance(message, Stop):
@@ -413,7 +423,7 @@ class LvsWorker:
         effects = done.effects + self._watch_files()
         self._say(self.services.replace(self.balancer.wanted()))
         self.act([one for one in effects if not isinstance(one, PoolsChanged)], now)
-        self._set_timeouts()
+        self._synchronise()
         self._look_where_we_are(now)
         self.channel.put(Ready(len(plan.lvs.services)))
 
@@ -427,10 +437,9 @@ class LvsWorker:
         try:
             flush = self.balancer.plan.lvs.flush_on_stop
             self._say(self.services.end(leave=self.leave_services))
+            self._say([] if self.leave_services else self._sync.end())
             if flush == "all" and not self.leave_services:
                 self._kernel.flush()
-            if self._timeouts is not None:
-                self._kernel.set_timeouts(self._timeouts)
         except KernelRefused as refused:
             self.channel.put(LogLine(Level.ERROR, str(refused)))
         self.channel.put(Leaving())

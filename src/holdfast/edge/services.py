@@ -10,7 +10,8 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from holdfast.base.ipvs import Counts, DestinationKey, Operation, Service, ServiceKey, Table, Timeouts
+from holdfast.base.ipvs import Counts, DestinationKey, Operation, Service, ServiceKey, Table
+from holdfast.edge.connection_sync import SyncPort
 from holdfast.kernel.errors import KernelRefused
 from holdfast.lvs.table import difference, keys_text, read_keys
 
@@ -43,19 +44,11 @@ class TablePort(Protocol):
         ...
 
 
-class BalancerPort(TablePort, Protocol):
-    """What the lvs worker asks of the kernel beyond the table."""
+class BalancerPort(TablePort, SyncPort, Protocol):
+    """What the lvs worker asks of the kernel: the table, what is one a namespace, and counts."""
 
     def server_counts(self, key: ServiceKey) -> dict[DestinationKey, Counts]:
         """What was counted for the servers of one service."""
-        ...
-
-    def timeouts(self) -> Timeouts:
-        """How long idle connections are remembered."""
-        ...
-
-    def set_timeouts(self, timeouts: Timeouts) -> None:
-        """Set them."""
         ...
 
 
