@@ -52,6 +52,8 @@ def test_the_same_file_changes_nothing(tmp_path: Path) -> None:
         ("advert_int 1", "advert_int 2", "advert_int: 1 s → 2 s", DROPPED),
         ("        192.0.2.101/24\n", "        192.0.2.102/24\n", "removes 192.0.2.101/24, adds 192.0.2.102/24",
          "peers must have the same list: an address that only one has is lost when the master changes"),
+        ("    virtual_ipaddress", "    virtual_routes {\n        default via 192.0.2.9\n    }\n    virtual_ipaddress",
+         "routes: adds default via 192.0.2.9", ""),
         ("advert_int 1", "advert_int 1\n    nopreempt", "preempt: on → off",
          "who takes over from a living master of lower priority changes"),
     ],

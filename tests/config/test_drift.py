@@ -67,6 +67,8 @@ def test_unicast_peers_that_name_each_other_agree(tmp_path: Path) -> None:
         (TWO, "auth_pass one", "auth_pass two", "auth_pass", True, "drops the other's adverts"),
         (THREE, "        192.0.2.101/24\n", "", "virtual_ipaddress", True, "192.0.2.101: served while one"),
         (THREE, "101/24", "101/32", "virtual_ipaddress prefix", True, "routes and broadcasts"),
+        (THREE, "    virtual_ip", "    virtual_rules {\n        fwmark 5 table 7 priority 9\n    }\n    virtual_ip",
+         "virtual_rules", False, "from all priority 9 fwmark 0x5 lookup 7: there while one node is MASTER"),
         (THREE, "eth0", "eth1", "interface", False, "same network"),
         (THREE, "priority 150", "priority 150\n    nopreempt", "preempt", False, "does not take the addresses back"),
         (UNICAST, "unicast_src_ip 192.0.2.1", "unicast_src_ip 192.0.2.2", "unicast_peer", True, "both become MASTER"),

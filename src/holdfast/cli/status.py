@@ -165,6 +165,9 @@ def _details(instance: dict[str, Any], sheet: Sheet) -> None:
     for fault in faults:
         remedy = cure(fault)
         sheet.wrapped(f"{fault}: {remedy}" if remedy else fault, DETAIL_INDENT, "  fault", "red")
+    for name in ("routes", "rules"):
+        if instance.get(name):
+            sheet.wrapped("; ".join(map(str, instance[name])), DETAIL_INDENT, f"  {name}")
     held = instance.get("held")
     if held:
         until = f" until {held['until']}" if held.get("until") else ""

@@ -14,6 +14,7 @@ from holdfast.base.time import span_text
 from holdfast.config.plan import VrrpPlan
 from holdfast.track.config import FileConfig, LinkConfig, ProcessConfig, ScriptConfig
 from holdfast.vrrp.config import AuthHmac, HmacKey, InstanceConfig, TrackedUse, UnicastPeer, VirtualAddress
+from holdfast.vrrp.routes import RouteEntry
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +109,8 @@ def _changed(was: InstanceConfig, becomes: InstanceConfig) -> Iterator[Change]:
     for field, x, y in _differing(was, becomes):
         if field in ("addresses", "excluded"):
             what, risk = _addresses(getattr(was, field), getattr(becomes, field))
+        elif field in ("routes", "rules"):
+            what, risk = _entries(field, getattr(was, field), getattr(becomes, field)), ""
         elif field == "adver_interval_ns":
             what = f"advert_int: {x} → {y}"
             risk = DROPPED if becomes.version == 2 else "backups take this over from a master's next advert"
@@ -124,11 +127,17 @@ def _addresses(was: tuple[VirtualAddress, ...], becomes: tuple[VirtualAddress, .
     return ", ".join(said) or "another order of the addresses", risk if said else ""
 
 
+def _entries(field: str, was: tuple[RouteEntry, ...], becomes: tuple[RouteEntry, ...]) -> str:
+    gone, new = [one for one in was if one not in becomes], [one for one in becomes if one not in was]
+    said = [f"{word} {_value('', tuple(some))}" for word, some in (("removes", gone), ("adds", new)) if some]
+    return f"{field}: {', '.join(said) or 'another order'}"
+
+
 def _trackers(running: VrrpPlan, new: VrrpPlan) -> Iterator[Change]:
-    """Scripts, files, processes, static addresses, and how links are believed."""
+    """Scripts, files, processes, static addresses, routes and rules, and how links are believed."""
     for kind, field in (
         ("script", "scripts"), ("file", "files"), ("process", "processes"), ("static address", "statics"),
-        ("link", "links"),
+        ("link", "links"), ("static", "static_entries"),
     ):  # fmt: skip
         old, now = [{one.name: one for one in getattr(plan, field)} for plan in (running, new)]
         for name in [*now, *(name for name in old if name not in now)]:
@@ -138,6 +147,8 @@ def _trackers(running: VrrpPlan, new: VrrpPlan) -> Iterator[Change]:
             elif name not in now:
                 yield Change(action="stop", subject=subject, what=_about(old[name]))
             for of, x, y in _differing(old[name], now[name]) if name in old and name in now else ():
+                if of in ("add", "delete", "devices"):
+                    continue  # octets: the text says it
                 risk = "its result is forgotten and found anew" if of in ("command", "parameters", "match") else ""
                 yield Change(action="change", subject=subject, what=f"{of.removesuffix('_ns')}: {x} → {y}", risk=risk)
 
@@ -152,6 +163,8 @@ def _about(tracker: Any) -> str:
         said = [f"down after {span_text(tracker.down_ns)}"] if tracker.down_ns else []
         said += [f"up after {span_text(tracker.up_ns)}"] if tracker.up_ns else []
         return ", ".join([*said, "asked every second"] if tracker.polled else said) or "as the kernel says"
+    if isinstance(tracker, RouteEntry):
+        return tracker.text
     return str(tracker.command.text()) if isinstance(tracker, ScriptConfig) else _shown((tracker.address,))
 
 
@@ -200,6 +213,8 @@ def _value(field: str, value: object) -> str:
             )
         case Command():
             return value.text()
+        case RouteEntry():
+            return value.name.partition(" ")[2]
         case VirtualAddress():
             return _shown((value,))
         case UnicastPeer():

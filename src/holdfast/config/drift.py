@@ -101,6 +101,7 @@ def _pair(a: InstanceConfig, b: InstanceConfig) -> Iterator[Difference]:
     yield from _wire(a, b)
     yield from _transport(a, b)
     yield from _vips(a, b)
+    yield from _entries(a, b)
     yield from _election(a, b)
     for field, effect in ORDINARY.items():
         if getattr(a, field) != getattr(b, field):
@@ -231,6 +232,16 @@ def _vips(a: InstanceConfig, b: InstanceConfig) -> Iterator[Difference]:
         elif [one.prefix_length for one in mine] != [one.prefix_length for one in theirs]:
             effect = "the network of the address changes with its owner: routes and broadcasts differ"
             yield _made(a, field + " prefix", True, _list(mine), _list(theirs), effect)
+
+
+def _entries(a: InstanceConfig, b: InstanceConfig) -> Iterator[Difference]:
+    """Routes and rules; gateways and interfaces may well be each node's own, so nothing must agree."""
+    for field, mine, theirs in (("virtual_routes", a.routes, b.routes), ("virtual_rules", a.rules, b.rules)):
+        x, y = [[one.name.partition(" ")[2] for one in side] for side in (mine, theirs)]
+        if sorted(x) != sorted(y):
+            lone = "; ".join(sorted(set(x) ^ set(y)))
+            effect = f"{lone}: there while one node is MASTER, and not while the other is"
+            yield _made(a, field, False, "; ".join(x) or "none", "; ".join(y) or "none", effect)
 
 
 def _election(a: InstanceConfig, b: InstanceConfig) -> Iterator[Difference]:

@@ -156,7 +156,7 @@ def _option(route: _Route, left: Words) -> None:
     elif word == "or":
         route.second = left.address(word)
     elif word in ("dev", "oif"):
-        route.hop.device = _device(left, word)
+        route.hop.device = left.device(word)
     elif word == "onlink":
         route.hop.onlink = True
     elif word == "encap":
@@ -219,13 +219,6 @@ def _choice(left: Words, word: str, choices: dict[str, int]) -> int:
     return choices[value]
 
 
-def _device(left: Words, word: str) -> str:
-    name = left.take(word)
-    if not 0 < len(name.encode()) <= 15:
-        raise Unfit(f"{name!r} is not the name of an interface", "use at most 15 characters", name)
-    return name
-
-
 def _metric(route: _Route, left: Words, word: str) -> None:
     if word in _LOCKABLE and left.skip("lock"):
         route.locked.add(word)
@@ -244,7 +237,7 @@ def _metric(route: _Route, left: Words, word: str) -> None:
 
 def _time(written: str, word: str) -> int:
     """Kernel units: a bare number is that already, one with a unit is kept between 200 ms and 120 s."""
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(s|sec|secs|ms|msec|msecs)?", written)
+    found = re.fullmatch(r"([0-9]{1,10}(?:\.[0-9]{1,6})?)(s|sec|secs|ms|msec|msecs)?", written)
     if found is None:
         raise Unfit(f"{written!r} after {word} is not a time", "write 300ms, 2s, or a number of kernel units", written)
     if found[2] is None:
@@ -262,7 +255,7 @@ def _nexthop(route: _Route, left: Words) -> _Hop:
         if word == "via":
             hop.via = left.address(left.take())
         elif word in ("dev", "oif"):
-            hop.device = _device(left, left.take())
+            hop.device = left.device(left.take())
         elif word == "weight":
             hop.weight = left.number(left.take(), 256, 1)
         elif word == "onlink":
@@ -393,7 +386,7 @@ def _entry(route: _Route) -> RouteEntry:
 def _metric_octets(route: _Route) -> bytes:
     made = b""
     for word, value in route.metrics.items():
-        octets = value.encode() + b"\0" if isinstance(value, str) else struct.pack("=I", value)
+        octets = value.encode(errors="replace") + b"\0" if isinstance(value, str) else struct.pack("=I", value)
         made += attribute(METRICS[word], octets)
     if route.locked:
         made += u32(1, sum(1 << METRICS[word] for word in route.locked))

@@ -113,6 +113,13 @@ class Words:
             raise Unfit(f"{after} can't be {word}", f"use {least} to {most}", word)
         return found
 
+    def device(self, after: str) -> str:
+        """The next word as the name of an interface."""
+        name = self.take(after)
+        if not 0 < len(name.encode(errors="replace")) <= 15 or "/" in name:
+            raise Unfit(f"{name!r} is not the name of an interface", "use at most 15 characters", name)
+        return name
+
     def address(self, after: str) -> Address:
         """The next word as an address, which `inet` or `inet6` may precede."""
         self.skip("inet", "inet6")
@@ -152,7 +159,7 @@ def read_prefix(word: str) -> Prefix:
     except ValueError:
         raise Unfit(f"{word!r} is not a prefix", "write ADDRESS/LENGTH, or default", word) from None
     bits = len(address) * 8
-    if slash and not (length.isascii() and length.isdecimal() and int(length) <= bits):
+    if slash and not (length.isascii() and length.isdecimal() and len(length) < 4 and int(length) <= bits):
         raise Unfit(f"{length!r} is not a prefix length", f"use 0 to {bits}", word)
     return Prefix(address, int(length) if slash else bits, bool(slash))
 

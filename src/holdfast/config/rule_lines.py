@@ -121,10 +121,7 @@ def _match(chosen: dict[str, Any], left: Words, names: Names, word: str) -> None
     elif word in ("suppress_ifgroup", "sup_group"):
         chosen["suppress_group"] = names.number("group", left.take(word), 2**31 - 1)
     elif word in ("dev", "iif", "oif"):
-        name = left.take(word)
-        if not 0 < len(name.encode()) <= 15:
-            raise Unfit(f"{name!r} is not the name of an interface", "use at most 15 characters", name)
-        chosen["oif" if word == "oif" else "iif"] = name
+        chosen["oif" if word == "oif" else "iif"] = left.device(word)
     elif word == "tunnel-id":
         chosen["tunnel"] = left.number(word, 2**64 - 1)
     elif word == "uidrange":
@@ -147,7 +144,7 @@ def _range(written: str, word: str, most: int) -> tuple[int, int]:
 def _ip_protocol(written: str) -> int:
     if written in _IP_PROTOCOLS:
         return _IP_PROTOCOLS[written]
-    if written.isascii() and written.isdecimal() and 0 < int(written[:4]) < 256:
+    if written.isascii() and written.isdecimal() and len(written) < 4 and 0 < int(written) < 256:
         return int(written)
     raise Unfit(f"{written!r} is no transport protocol", "write its number: 6 for tcp", written)
 
@@ -172,7 +169,7 @@ def _entry(chosen: dict[str, Any]) -> RouteEntry:
             body += u32(kind, chosen[word])
     for kind, word in ((_IIF, "iif"), (_OIF, "oif")):
         if word in chosen:
-            body += attribute(kind, chosen[word].encode() + b"\0")
+            body += attribute(kind, chosen[word].encode(errors="replace") + b"\0")
     for kind, word in ((_L3MDEV, "l3mdev"), (_IP_PROTO, "ipproto")):
         if word in chosen:
             body += attribute(kind, bytes((chosen[word],)))

@@ -1,4 +1,4 @@
-"""Resigning for a worker that could not: priority 0 for every master, and its addresses off, in a process apart."""
+"""Resigning for a worker that could not: priority 0 for every master, its addresses and routes off, apart."""
 
 import os
 import select
@@ -9,6 +9,7 @@ from holdfast.config.plan import VrrpPlan
 from holdfast.edge.addresses import Addresses
 from holdfast.edge.adverts import Adverts
 from holdfast.edge.interfaces import Interfaces
+from holdfast.edge.routes import Routes
 from holdfast.engine.faults import primary_address
 from holdfast.kernel.errors import KernelRefused
 from holdfast.kernel.netlink import MonitorSocket, NetlinkSocket
@@ -54,10 +55,12 @@ def _release(octets: bytes, masters: list[str], ah_number: int) -> None:
     interfaces = Interfaces(netlink, MonitorSocket())
     known = {interface.name: interface for interface in interfaces.dump()}
     addresses = Addresses(netlink, interfaces)
+    routes = Routes(netlink, interfaces, lambda fd, call: None, lambda line: None, lambda event: None)
     adverts = Adverts(lambda fd, call: None, lambda fd: None, lambda event, now: None)
     resigning = []
-    for slot, config in enumerate(plan.instances):
+    for slot, config in enumerate(plan.instances, 1):
         addresses.configure(slot, config)
+        routes.configure(slot, config)
         if config.name not in masters:
             continue
         standing = Standing(RESIGN, primary_address(config, known))
@@ -69,5 +72,6 @@ def _release(octets: bytes, masters: list[str], ah_number: int) -> None:
     adverts.count_from(ah_number + AH_STEP)
     adverts.send_now(resigning)
     # what an address owner owns is this host's own, and stays
+    routes.sweep({slot for slot, config in enumerate(plan.instances, 1) if config.starts_as_owner})
     owned = {address.address for config in plan.instances if config.starts_as_owner for address in config.addresses}
     addresses.sweep(seen for seen in interfaces.present() if seen.address not in owned)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from holdfast.edge.addresses import STATICS, TRANSIENT
 from holdfast.edge.interfaces import Interfaces
-from holdfast.engine.messages import Interface, LogLine, TrackerReported
+from holdfast.engine.messages import AddressesRefused, Interface, LogLine, TrackerReported
 from holdfast.kernel.errors import KernelRefused
 from holdfast.kernel.ports import RouteNetlink
 from holdfast.kernel.route_events import Entry, RouteEvents, entry_of
@@ -65,7 +65,7 @@ class Routes:
         interfaces: Interfaces,
         watch: Callable[[int, Callable[[], None]], None],
         say: Callable[[LogLine], None],
-        report: Callable[[TrackerReported], None],
+        report: Callable[[TrackerReported | AddressesRefused], None],
     ) -> None:
         self._netlink = netlink
         self._interfaces = interfaces
@@ -102,7 +102,8 @@ class Routes:
 
     def _want(self, slot: int, entries: tuple[RouteEntry, ...]) -> None:
         self._wanted[slot] = entries
-        self._refused = {key: said for key, said in self._refused.items() if key[0] != slot}
+        names = {entry.name for entry in entries}
+        self._refused = {key: said for key, said in self._refused.items() if key[0] != slot or key[1] in names}
         self._make_ready(slot)
         if slot == STATICS or any(entry.tracked for entry in entries):
             self._listen()
@@ -165,7 +166,7 @@ class Routes:
         outcomes = self._request([one.delete for _slot, one in gone])
         for (slot, one), outcome in zip(gone, outcomes, strict=True):
             if outcome and outcome not in GONE_ALREADY:
-                self._say(LogLine(Level.ERROR, self._sentence(slot, "remove", one.entry, outcome)))
+                self._say(LogLine(Level.ERROR, self._who(slot) + _sentence("remove", one.entry, outcome)))
 
     def _add(self, new: list[tuple[int, Ready]]) -> None:
         outcomes = self._request([one.add for _slot, one in new])
@@ -178,20 +179,24 @@ class Routes:
                 self._refused.pop(key, None)
                 continue
             self._held[slot].pop(one.add, None)
-            self._note_refusal(key, self._sentence(slot, "add", one.entry, outcome))
+            self._note_refusal(key, _sentence("add", one.entry, outcome))
         if any(slot == STATICS for slot, _one in new):
             self._report_statics()
 
     def _note_refusal(self, key: tuple[int, str], said: str) -> None:
-        if self._refused.get(key) != said:
-            self._say(LogLine(Level.ERROR, said))
-        self._refused[key] = said
+        before, self._refused[key] = self._refused.get(key), said
+        if before == said:
+            return
+        if key[0] == STATICS:
+            self._say(LogLine(Level.ERROR, f"Static: {said}"))
+        else:
+            self._report(AddressesRefused(key[0], said, False))
 
     def _tell_missing(self, slot: int) -> None:
         for entry in self._wanted.get(slot, ()):
             missing = [name for name in entry.interfaces if not self._interfaces.index_of(name)]
             if missing:
-                said = f"{self._who(slot)}cannot add {entry.name}: interface {missing[0]} does not exist; create it"
+                said = f"cannot add {entry.name}: interface {missing[0]} does not exist; create it"
                 self._note_refusal((slot, entry.name), said)
         if slot == STATICS:
             self._report_statics()
@@ -213,10 +218,6 @@ class Routes:
     def _who(self, slot: int) -> str:
         return "Static: " if slot == STATICS else f"({self._names.get(slot, '')}) "
 
-    def _sentence(self, slot: int, verb: str, entry: RouteEntry, outcome: int) -> str:
-        cure = "" if outcome in TRANSIENT else CURES.get(outcome, "")
-        return f"{self._who(slot)}{KernelRefused(f'{verb} {entry.name}', '', outcome, cure)}"
-
     # ---- what happens meanwhile -------------------------------------------------------------------------------------
 
     def heard(self) -> None:
@@ -228,7 +229,7 @@ class Routes:
         except KernelRefused as refused:
             self._say(LogLine(Level.ERROR, str(refused), "netlink"))
             return
-        back: dict[int, None] = {}
+        back: list[tuple[int, Ready]] = []
         for one in gone:
             found = self._find(one.entry)
             if found is None:
@@ -236,13 +237,13 @@ class Routes:
             slot, ready = found
             del self._held[slot][ready.add]
             if not one.by_kernel and (ready.entry.tracked or slot == STATICS):
-                back[slot] = None
+                back.append(found)
                 line = f"{self._who(slot)}{ready.entry.name} was removed by somebody: put back"
                 self._say(LogLine(Level.WARNING, line, "static" if slot == STATICS else ""))
         if missed:
             self.put_on([(slot, True) for slot in sorted(self._present)], again=True)
-        elif back:
-            self.put_on([(slot, True) for slot in back])
+        else:
+            self._add(back)
 
     def _find(self, gone: Entry) -> tuple[int, Ready] | None:
         for slot, held in self._held.items():
@@ -299,6 +300,11 @@ class Routes:
         """Give the descriptor back."""
         if self._events is not None:
             self._events.close()
+
+
+def _sentence(verb: str, entry: RouteEntry, outcome: int) -> str:
+    cure = "" if outcome in TRANSIENT else CURES.get(outcome, "")
+    return str(KernelRefused(f"{verb} {entry.name}", "", outcome, cure))
 
 
 def _concerns(entry: RouteEntry, names: set[str]) -> bool:

@@ -261,7 +261,7 @@ class VrrpWorker:
         """Give the engine an event and carry out what it asks."""
         self.act(self.engine.handle(event, now), now)
 
-    def _report(self, event: TrackerReported) -> None:
+    def _report(self, event: TrackerReported | AddressesRefused) -> None:
         self.handle(event, monotonic_ns())
 
     def act(self, effects: list[EngineEffect], now: Nanoseconds) -> None:

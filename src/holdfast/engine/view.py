@@ -89,6 +89,8 @@ def instance_view(
         master=master,
         vips=[address_text(address) for address in config.addresses],
         excluded_vips=[address_text(address) for address in config.excluded],
+        routes=[entry.name.partition(" ")[2] for entry in config.routes],
+        rules=[entry.name.partition(" ")[2] for entry in config.rules],
         source=text(standing.primary) if standing.primary else None,
         since=wall(slot.since),
         cause=slot.cause,

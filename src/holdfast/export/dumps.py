@@ -59,7 +59,7 @@ def parent_text(plan: VrrpPlan) -> str:
 
 def data_text(plan: VrrpPlan, view: NodeView) -> str:
     """The whole of `keepalived.data`; an instance that a reload is just removing is left out."""
-    lines = [*global_lines(plan.settings), "------< VRRP Topology >------"]
+    lines = [*global_lines(plan.settings), *_static_lines(plan), "------< VRRP Topology >------"]
     by_name = {config.name: config for config in plan.instances}
     waiting = {tracker.name for tracker in view.trackers if tracker.kind == "script" and tracker.up is None}
     for instance in view.instances:
@@ -77,6 +77,15 @@ def data_text(plan: VrrpPlan, view: NodeView) -> str:
         for script in plan.scripts:
             lines += script_lines(script, running.get(script.name), plan)
     return "".join(f"{line}\n" for line in lines)
+
+
+def _static_lines(plan: VrrpPlan) -> Iterator[str]:
+    """Static routes and rules."""
+    for heading, kind in (("Routes", "route "), ("Rules", "rule ")):
+        entries = [entry.text for entry in plan.static_entries if entry.name.startswith(kind)]
+        if entries:
+            yield f"------< Static {heading} >------"
+            yield from (f"     {text}" for text in entries)
 
 
 def global_lines(settings: Settings) -> Iterator[str]:
@@ -138,6 +147,10 @@ def instance_lines(config: InstanceConfig, view: InstanceView, waiting: Collecti
             low = 0 if peer.min_ttl is None else peer.min_ttl
             high = 255 if peer.max_ttl is None else peer.max_ttl
             yield f"     {text(peer.address)} min_ttl {low} max_ttl {high}"
+    for heading, entries in (("Routes", config.routes), ("Rules", config.rules)):
+        if entries:
+            yield f"   Virtual {heading} :"
+            yield from (f"     {entry.text}" for entry in entries)
     for kind, heading in (("interface", "interfaces"), ("script", "scripts"), ("file", "files"),
                           ("process", "processes"), ("bfd", "BFDs")):  # fmt: skip
         uses = [use for use in config.trackers if use.kind == kind]

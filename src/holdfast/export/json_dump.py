@@ -123,6 +123,8 @@ def _arrays(config: InstanceConfig, is_set: bool, scripts: dict[str, ScriptConfi
     arrays = {
         "vips": [address_words(address, config.interface, is_set) for address in config.addresses],
         "evips": [address_words(address, config.interface, is_set) for address in config.excluded],
+        "vroutes": [route.text for route in config.routes],
+        "vrules": [rule.text for rule in config.rules],
         "track_ifp": [use.name for use in config.trackers if use.kind == "interface"],
         "track_script": [
             command_words(scripts[use.name].command)

@@ -31,6 +31,7 @@ from holdfast.kernel.ports import (
     Notification,
     Overrun,
 )
+from holdfast.kernel.route_events import RTM_DELROUTE, RTM_DELRULE, RTM_NEWROUTE, RTM_NEWRULE, Entry, entry_of
 
 _Key = tuple[int, Address, int]
 
@@ -45,6 +46,7 @@ class FakeKernel:
     def __init__(self) -> None:
         self.links: dict[int, LinkSeen] = {}
         self.addresses: dict[_Key, AddressSeen] = {}
+        self.entries: list[Entry] = []  # routes and rules
         self.refuse: dict[Address, int] = {}
         self.promote = False
         self._monitors: list[FakeMonitor] = []
@@ -107,6 +109,8 @@ class FakeKernel:
     def request(self, message: bytes) -> int:
         """The errno of one netlink message, 0 when it was done."""
         kind = struct.unpack_from("=H", message, 4)[0]
+        if kind in (RTM_NEWROUTE, RTM_DELROUTE, RTM_NEWRULE, RTM_DELRULE):
+            return self._route(entry_of(message), kind in (RTM_NEWROUTE, RTM_NEWRULE))
         if kind not in (netlink.RTM_NEWADDR, netlink.RTM_DELADDR):
             return errno_numbers.EOPNOTSUPP
         # the decoder reads what the kernel says; what is asked of it has the same form
@@ -124,6 +128,17 @@ class FakeKernel:
         if key not in self.addresses:
             return errno_numbers.EADDRNOTAVAIL
         self._drop(key)
+        return 0
+
+    def _route(self, asked: Entry, new: bool) -> int:
+        """A route or rule comes or goes; nothing is looked at but whether it is there."""
+        there = [entry for entry in self.entries if entry.is_told_of_by(asked)]
+        if new and not there:
+            self.entries.append(asked)
+        elif not new and there:
+            self.entries.remove(there[0])
+        else:
+            return errno_numbers.EEXIST if new else errno_numbers.ESRCH
         return 0
 
     def _add(self, key: _Key, asked: AddressSeen, preferred_lft_s: int | None) -> int:

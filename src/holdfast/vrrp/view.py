@@ -87,6 +87,8 @@ class InstanceView(msgspec.Struct, frozen=True, kw_only=True):
     starts_in_s: float | None = None  # of an instance not begun: the rest of its delay
     protocol: str = "vrrp"  # or carp; its vhid is `vrid`, its advskew 254 less `effective_priority`
     carp: CarpView | None = None
+    routes: list[str] = []  # as people name them: `10.1.0.0/24 via 192.0.2.9 dev eth0`
+    rules: list[str] = []
     undecided: list[str] = []  # trackers whose first verdict is awaited before it may begin
 
 
