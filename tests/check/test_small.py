@@ -168,9 +168,13 @@ def test_files(weight: int, reverse: bool, value: int, ok: bool, change: int) ->
     assert (outcome.ok, outcome.weight_change) == (ok, change)
 
 
-def test_bfd_says_that_it_is_not_carried_out() -> None:
-    outcome = bfd_outcome(BfdCheck(name="b1"))
-    assert (outcome.made, outcome.detail) == (False, "BFD_CHECK of b1 is not carried out yet: it decides nothing")
+def test_bfd_says_what_its_session_says() -> None:
+    said = [bfd_outcome(BfdCheck(name="b1"), up, "why") for up in (None, True, False)]
+    assert [(one.made, one.ok, one.detail) for one in said] == [
+        (False, False, "nothing is known of BFD session b1 yet"),
+        (True, True, "BFD session b1 is up (why)"),
+        (True, False, "BFD session b1 is down (why)"),
+    ]
 
 
 def test_kinds_that_ask_nobody() -> None:

@@ -184,7 +184,7 @@ class FileCheck(_Check, frozen=True, kw_only=True, tag="FILE_CHECK"):
 
 
 class BfdCheck(_Check, frozen=True, kw_only=True, tag="BFD_CHECK"):
-    """A BFD session is Up. Not carried out yet."""
+    """A BFD session is Up."""
 
     name: str
 

@@ -88,7 +88,7 @@ def draw(status: dict[str, Any], sheet: Sheet) -> None:
     _groups(status.get("sync_groups") or [], sheet)
     _trackers(status.get("trackers") or [], now, sheet)
     _services(status.get("virtual_servers") or [], sheet)
-    _others("bfd", status.get("bfd") or [], sheet)
+    _sessions(status.get("bfd") or [], sheet)
 
 
 def _headline(status: dict[str, Any]) -> str:
@@ -236,12 +236,19 @@ def _services(services: list[dict[str, Any]], sheet: Sheet) -> None:
             sheet.line(f"sorry server {sorry['address']}:{sorry['port']} {word}", "red" if sorry["active"] else "")
 
 
-def _others(kind: str, entries: list[dict[str, Any]], sheet: Sheet) -> None:
-    if entries:
-        sheet.line()
-        sheet.line(kind.replace("_", " "), "bold")
-        for entry in entries:
-            sheet.line("  " + "  ".join(f"{k} {v}" for k, v in entry.items() if not isinstance(v, (list, dict))))
+def _sessions(sessions: list[dict[str, Any]], sheet: Sheet) -> None:
+    """BFD sessions, each with what it has negotiated and why it is as it is."""
+    rows = []
+    for one in sessions:
+        said = one["state"] if one["up"] else f"{one['state']}, {one['diagnostic']}"
+        if one["remote_state"] not in (None, one["state"]):
+            said += f"; the neighbour says {one['remote_state']}"
+        why = one["trouble"] or said
+        times = [f"{one[key]:g} ms" if one[key] else "-" for key in ("transmit_ms", "detection_ms")]
+        rows.append(("up" if one["up"] else "down", one["neighbor"], *times, f"{one['name']}: {why}"))
+    if rows:
+        colours = ["green" if one["up"] else "red" for one in sessions]
+        _table(("BFD", "NEIGHBOUR", "SENDS EVERY", "GIVES UP AFTER", "WHY"), rows, colours, sheet)
 
 
 def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]], colours: list[str], sheet: Sheet) -> None:

@@ -6,6 +6,7 @@ from holdfast.base.problem import Grade
 from holdfast.check.config import kind_of
 from holdfast.config import values
 from holdfast.config.balancer_plan import BalancerPlan
+from holdfast.config.build_bfd import read_sessions
 from holdfast.config.build_carp import CarpBuilder
 from holdfast.config.build_checks import CheckTable
 from holdfast.config.build_global import global_settings, read_defaults, read_settings, set_up_scripts
@@ -42,7 +43,8 @@ def build(context: Context, nodes: list[Node]) -> Built:
     set_up_scripts(context, settings_lines)
     settings = read_settings(context, settings_lines)
     defaults = read_defaults(settings_lines)
-    trackers = Trackers(context, defaults)
+    sessions = read_sessions(context, nodes)
+    trackers = Trackers(context, defaults, sessions)
     for order, node in enumerate(nodes):
         trackers.define(node, order)
     routes = RouteReader(context, nodes)
@@ -74,11 +76,11 @@ def build(context: Context, nodes: list[Node]) -> Built:
     if instances:
         trackers.unused()
     tls = next((node for node in nodes if node.name == "SSL"), None)
-    table = CheckTable(context, settings_lines, tls, trackers.file)
+    table = CheckTable(context, settings_lines, tls, trackers.file, sessions)
     lvs = build_lvs(context, nodes, settings_lines, table.read)
     checks = table.checks
     lvs = with_sync_id(context, lvs, settings_lines, [one for _, one in instances])
-    others = read_others(context, nodes, virtual_servers(lvs, [kind_of(check) for check in checks]))
+    others = read_others(context, nodes, virtual_servers(lvs, [kind_of(check) for check in checks]), sessions)
     polled = [one.interface for draft, one in instances if "linkbeat_use_polling" in draft.settings]
     statics, entries_kept, finished = read_statics(context, nodes, settings_lines, finished, routes)
     plan = VrrpPlan(
@@ -88,6 +90,7 @@ def build(context: Context, nodes: list[Node]) -> Built:
         scripts=trackers.in_use(),
         files=tuple(file for file in trackers.files.values() if file is not None),
         processes=tuple(process for process in trackers.processes.values() if process is not None),
+        bfd=tuple(sessions.values()),
         links=read_links(context, nodes, finished, polled),
         statics=statics,
         static_entries=entries_kept,
@@ -185,15 +188,11 @@ def _join(
         if uses or (group is not None and group.uses):
             uses = merged(context, one.name, uses, group.uses if group is not None else [])
             limited(context, one.name, one.priority, group is not None and not group.weights, uses)
-            one = msgspec.structs.replace(one, trackers=tuple(use for use, _node in uses if _carried_out(use)))
+            one = msgspec.structs.replace(one, trackers=tuple(use for use, _node in uses))
         if one.starts_as_owner and group is not None and group.name not in all_owners:
             one = msgspec.structs.replace(one, starts_as_owner=False)
         finished.append(one)
     return configs, finished
-
-
-def _carried_out(use: TrackedUse) -> bool:
-    return use.kind != "bfd"
 
 
 def _told_security(context: Context) -> None:

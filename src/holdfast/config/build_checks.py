@@ -3,12 +3,13 @@
 A checker that can't be made is left out, and told; its server is then checked by its others, or taken for alive.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from holdfast.base.address import Address, is_link_local, text
+from holdfast.bfd.config import SessionConfig
 from holdfast.check.config import (
     DEFAULT_STATUS,
     BfdCheck,
@@ -58,9 +59,11 @@ class CheckTable:
     """All checks of a configuration. `read` has the form that the builder of virtual servers calls."""
 
     def __init__(self, context: Context, settings: dict[str, Node], tls: Node | None = None,
-                 file: Callable[[str], FileConfig | None] = lambda name: None) -> None:  # fmt: skip
+                 file: Callable[[str], FileConfig | None] = lambda name: None,
+                 sessions: Mapping[str, SessionConfig] | None = None) -> None:  # fmt: skip
         """`settings`: the lines of `global_defs`; `tls`: the `SSL` block, if any; `file` gives a track_file by name."""
         self._file_named = file
+        self._sessions = sessions or {}
         self.files: dict[str, FileConfig] = {}  # those a check names
         self.context = context
         self.log_all_failures = bool(get(settings, "checker_log_all_failures", False))
@@ -255,6 +258,13 @@ class CheckTable:
         name = get(levels.settings, "name", "")
         if not name:
             self._tell(node, "BFD_CHECK names no bfd_instance", "add name NAME")
+            return None
+        session = self._sessions.get(name)
+        if session is None:
+            self._tell(node, f"there is no bfd_instance {name}", f"define it: bfd_instance {name} {{ neighbor_ip IP }}")
+            return None
+        if not session.for_checkers:
+            self._tell(node, f"bfd_instance {name} is for VRRP only", "remove `vrrp` from it, or add `checker`")
             return None
         return BfdCheck(name=name)
 

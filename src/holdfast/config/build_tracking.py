@@ -4,6 +4,7 @@ import msgspec
 
 from holdfast.base.problem import Grade
 from holdfast.base.time import SECOND
+from holdfast.bfd.config import SessionConfig
 from holdfast.config.build_global import Defaults
 from holdfast.config.build_watched import read_file, read_process
 from holdfast.config.context import Context, entries, get, last_values
@@ -32,7 +33,7 @@ _DEFINED_BY = {
 class Trackers:
     """The trackers defined so far. A script is settled when somebody names it."""
 
-    def __init__(self, context: Context, defaults: Defaults) -> None:
+    def __init__(self, context: Context, defaults: Defaults, sessions: dict[str, SessionConfig]) -> None:
         self.context = context
         self.directories = defaults.track_directories
         self.scripts: dict[str, ScriptConfig | None] = {}  # those somebody named
@@ -40,6 +41,7 @@ class Trackers:
         self.others: dict[tuple[str, str], tuple[int, Node]] = {}  # kind, name → order, block
         self.files: dict[str, FileConfig | None] = {}  # those somebody named
         self.processes: dict[str, ProcessConfig | None] = {}
+        self.sessions = sessions
 
     def define(self, node: Node, order: int) -> None:
         """Notes a block that defines a tracker; `order` counts the blocks as read."""
@@ -116,13 +118,21 @@ class Trackers:
                     self._not_found(entry, kind, owner, other is not None)
                     continue
                 settled = self._settled(kind, name, other[1])
-                if settled is None:
+                if settled is None or (kind == "bfd" and not self._told(entry, name)):
                     continue
                 default = settled
             else:
                 self.context.check_interface(entry, name, f"track_interface of {owner}")
             found.append((read_use(kind, entry.line.words, self.context.teller(entry), default), entry))
         return found
+
+    def _told(self, entry: Node, name: str) -> bool:
+        """Whether a BFD session is for VRRP; it is told when it isn't."""
+        if self.sessions[name].for_vrrp:
+            return True
+        what, cure = f"bfd_instance {name} is for the checkers only", "remove `checker` from it, or add `vrrp`"
+        self.context.tell(entry, Trouble(what, cure, "it is not tracked"))
+        return False
 
     def file(self, name: str) -> FileConfig | None:
         """The `track_file` of that name, which is watched from now on; None without one that can be (told)."""
@@ -133,7 +143,7 @@ class Trackers:
 
     def _settled(self, kind: str, name: str, node: Node) -> tuple[int, bool] | None:
         """The weight and direction of a tracker somebody names; None when it is left aside (told)."""
-        config: FileConfig | ProcessConfig | None
+        config: FileConfig | ProcessConfig | SessionConfig | None
         if kind == "file":
             config = self.file(name)
         elif kind == "process":
@@ -141,8 +151,7 @@ class Trackers:
                 self.processes[name] = read_process(self.context, node)
             config = self.processes[name]
         else:
-            weight, direction = get(last_values(node.children or []), "weight", (0, None))
-            return weight, direction == "reverse"
+            config = self.sessions.get(name)
         return None if config is None else (config.weight, config.reverse)
 
     def _find(self, entry: Node, name: str, owner: str, order: int) -> ScriptConfig | None:

@@ -11,6 +11,7 @@ import msgspec
 from holdfast.base.address import Address, text
 from holdfast.base.command import Command
 from holdfast.base.time import span_text
+from holdfast.bfd.config import SessionConfig
 from holdfast.config.plan import VrrpPlan
 from holdfast.track.config import FileConfig, LinkConfig, ProcessConfig, ScriptConfig
 from holdfast.vrrp.config import AuthHmac, HmacKey, InstanceConfig, TrackedUse, UnicastPeer, VirtualAddress
@@ -25,6 +26,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     what: str
     risk: str = ""
 
+
+ANEW = {"command", "parameters", "match", "neighbor", "source", "multihop"}
+"""Fields of a tracker whose change makes it another one."""
 
 DROPPED = "peers drop these adverts until they are changed too, and become MASTER beside this node"
 LISTEN = "it gives its addresses up and listens first: a peer takes over, or nobody serves meanwhile"
@@ -137,7 +141,7 @@ def _trackers(running: VrrpPlan, new: VrrpPlan) -> Iterator[Change]:
     """Scripts, files, processes, static addresses, routes and rules, and how links are believed."""
     for kind, field in (
         ("script", "scripts"), ("file", "files"), ("process", "processes"), ("static address", "statics"),
-        ("link", "links"), ("static", "static_entries"),
+        ("link", "links"), ("static", "static_entries"), ("BFD session", "bfd"),
     ):  # fmt: skip
         old, now = [{one.name: one for one in getattr(plan, field)} for plan in (running, new)]
         for name in [*now, *(name for name in old if name not in now)]:
@@ -149,7 +153,7 @@ def _trackers(running: VrrpPlan, new: VrrpPlan) -> Iterator[Change]:
             for of, x, y in _differing(old[name], now[name]) if name in old and name in now else ():
                 if of in ("add", "delete", "devices"):
                     continue  # octets: the text says it
-                risk = "its result is forgotten and found anew" if of in ("command", "parameters", "match") else ""
+                risk = "its result is forgotten and found anew" if of in ANEW else ""
                 yield Change(action="change", subject=subject, what=f"{of.removesuffix('_ns')}: {x} → {y}", risk=risk)
 
 
@@ -157,6 +161,8 @@ def _about(tracker: Any) -> str:
     """What is run, watched or kept."""
     if isinstance(tracker, ProcessConfig):
         return " ".join((tracker.command, *tracker.parameters))
+    if isinstance(tracker, SessionConfig):
+        return f"with {text(tracker.neighbor)}"
     if isinstance(tracker, FileConfig):
         return tracker.path
     if isinstance(tracker, LinkConfig):

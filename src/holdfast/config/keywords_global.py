@@ -55,7 +55,7 @@ ROOT = block(
     k("vrrp_track_process", "", "a process that has to run", WORD, opens="vrrp_track_process", checked="named"),
     k("vrrp_script", "", "a program that is run at intervals and judged by its exit status", WORD,
       opens="vrrp_script", checked="named"),
-    later("bfd_instance", "", "a BFD session", WORD, opens="bfd_instance", checked="named"),
+    k("bfd_instance", "", "a BFD session", WORD, opens="bfd_instance", checked="named"),
     k("vrrp_sync_group", "", "instances that change state together", WORD, opens="vrrp_sync_group", checked="named"),
     k("garp_group", "", "interfaces that share one pace of announcements", opens="garp_group"),
     k("vrrp_instance", "", "one virtual router", WORD, opens="vrrp_instance", checked="named"),

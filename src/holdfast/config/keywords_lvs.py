@@ -116,7 +116,7 @@ REAL_SERVER = block(
     later("snmp_name", "none", "label in SNMP", WORD, feature="SNMP"),
     *(k(name, "", f"a check of the kind {name}", opens=name) for name in _CHECKERS),
     k("FILE_CHECK", "", "a check of the kind FILE_CHECK", opens="FILE_CHECK"),
-    later("BFD_CHECK", "", "a check of the kind BFD_CHECK", opens="BFD_CHECK"),
+    k("BFD_CHECK", "", "a check of the kind BFD_CHECK", opens="BFD_CHECK"),
     *(k(name, "", f"a check of the kind {name}", opens=name, ours=True) for name in _OUR_CHECKERS),
 )
 

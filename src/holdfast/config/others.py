@@ -1,14 +1,13 @@
 """A readable model of what stands beside the instances: virtual servers, BFD sessions, static entries."""
 
-from typing import Any
-
 import msgspec
 
 from holdfast.base import address
 from holdfast.base.ipvs import PROTOCOL_NAMES, endpoint_text
+from holdfast.base.time import MILLISECOND
+from holdfast.bfd.config import SessionConfig
 from holdfast.config import values
-from holdfast.config.context import Context, entries, get, last_values
-from holdfast.config.findings import Trouble
+from holdfast.config.context import Context, entries
 from holdfast.config.tree import Node
 from holdfast.lvs.config import LvsPlan
 
@@ -49,10 +48,16 @@ class VirtualServer(msgspec.Struct, frozen=True, gc=False):
 
 
 class BfdSession(msgspec.Struct, frozen=True):
-    """A BFD session as written."""
+    """A BFD session as it would run."""
 
     name: str
     neighbor: str
+    source: str | None
+    multihop: bool
+    passive: bool
+    min_tx_ms: float
+    min_rx_ms: float
+    multiplier: int
 
 
 class Others(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,43 +70,36 @@ class Others(msgspec.Struct, frozen=True, kw_only=True):
     static_rules: int = 0
 
 
-def read_others(context: Context, nodes: list[Node], servers: tuple[VirtualServer, ...] = ()) -> Others:
-    """The model of all blocks besides VRRP; problems are told. `servers`: the virtual servers, read already."""
-    sessions: dict[str, BfdSession] = {}
+def read_others(
+    context: Context, nodes: list[Node], servers: tuple[VirtualServer, ...], sessions: dict[str, SessionConfig]
+) -> Others:
+    """The model of all blocks besides VRRP; problems are told. `servers`, `sessions`: read already."""
     counts = {"static_ipaddress": 0, "static_routes": 0, "static_rules": 0}
     for node in nodes:
         if node.value is values.INVALID:
             continue
-        if node.name == "bfd_instance":
-            if node.value in sessions:
-                context.tell(node, Trouble(f"bfd_instance {node.value} stands here a second time", "rename it"))
-                continue
-            session = _session(context, node)
-            if session is not None:
-                sessions[node.value] = session
-        elif node.name in counts:
+        if node.name in counts:
             counts[node.name] += len(entries(node))
     return Others(
         virtual_servers=servers,
-        bfd=tuple(sessions.values()),
+        bfd=tuple(_session(one) for one in sessions.values()),
         static_addresses=counts["static_ipaddress"],
         static_routes=counts["static_routes"],
         static_rules=counts["static_rules"],
     )
 
 
-def _lvs(context: Context, node: Node, what: str, cure: str, meanwhile: str, phrase: str = "", **more: Any) -> None:
-    context.tell(node, Trouble(what, cure, meanwhile, phrase=phrase, **more), domain="lvs")
-
-
-def _session(context: Context, node: Node) -> BfdSession | None:
-    neighbor = get(last_values(node.children or []), "neighbor_ip", None) or get(
-        last_values(node.children or []), "neighbour_ip", None
+def _session(one: SessionConfig) -> BfdSession:
+    return BfdSession(
+        one.name,
+        address.text(one.neighbor),
+        None if one.source is None else address.text(one.source),
+        one.multihop,
+        one.passive,
+        one.min_tx_ns / MILLISECOND,
+        one.min_rx_ns / MILLISECOND,
+        one.multiplier,
     )
-    if neighbor is None:
-        _lvs(context, node, f"bfd_instance {node.value} has no neighbor_ip", "write one", "it is left aside")
-        return None
-    return BfdSession(node.value, address.text(neighbor))
 
 
 def virtual_servers(plan: LvsPlan, kinds: list[str]) -> tuple[VirtualServer, ...]:

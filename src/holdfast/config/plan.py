@@ -7,6 +7,7 @@ import msgspec
 from holdfast.base.address import VRRP_GROUP_4, VRRP_GROUP_6, Address, text
 from holdfast.base.command import Command
 from holdfast.base.time import Nanoseconds
+from holdfast.bfd.config import SessionConfig
 from holdfast.track.config import FileConfig, LinkConfig, ProcessConfig, ScriptConfig
 from holdfast.vrrp.config import GroupConfig, InstanceConfig, StaticAddress, hidden
 from holdfast.vrrp.routes import RouteEntry
@@ -93,6 +94,7 @@ class VrrpPlan(msgspec.Struct, frozen=True, kw_only=True):
     scripts: tuple[ScriptConfig, ...] = ()
     files: tuple[FileConfig, ...] = ()
     processes: tuple[ProcessConfig, ...] = ()
+    bfd: tuple[SessionConfig, ...] = ()
     links: tuple[LinkConfig, ...] = ()
     statics: tuple[StaticAddress, ...] = ()
     static_entries: tuple[RouteEntry, ...] = ()  # routes, then rules

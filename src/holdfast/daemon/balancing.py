@@ -15,7 +15,7 @@ from holdfast.daemon.roles import EXIT_CONFIG, EXIT_FATAL, EXIT_PERMISSION, fork
 from holdfast.daemon.server_holds import ServerHolds
 from holdfast.edge.channel import Ask, Channel, Ready, Reload, Reply, Stop, SyncMaster, ToSupervisor
 from holdfast.edge.clock import monotonic_ns
-from holdfast.engine.messages import Leaving, RunScript, ScriptFinished, StateNotice
+from holdfast.engine.messages import Leaving, RunScript, ScriptFinished, StateNotice, TrackerNotice, TrackerReported
 from holdfast.lvs.config import SyncDaemonConfig
 from holdfast.vrrp.messages import Level
 
@@ -55,6 +55,7 @@ class Balancing:
         self._stopping = False
         self._tied = ""  # the instance of lvs_sync_daemon
         self._masters: set[str] = set()
+        self._sessions: dict[str, TrackerReported] = {}  # of BFD: what was told last
         self.holds = ServerHolds(supervisor.options.run_dir)
         self._say(self.holds.read())
 
@@ -140,10 +141,24 @@ class Balancing:
                 answer(b"".join(pieces))
         elif isinstance(message, Ready):
             self._ready = True
+            for told in self._sessions.values():
+                self._send(told)
             if self.holds.weights:
                 self.ask(self._forget_holds)
         elif not isinstance(message, Leaving):
             self._here.listeners.take(message, now)
+
+    def heard(self, notice: Any) -> None:
+        """The vrrp worker says something: how a BFD session stands is for the checks, too."""
+        if isinstance(notice, TrackerNotice) and notice.kind == "bfd":
+            told = TrackerReported("bfd", notice.name, notice.up, notice.detail)
+            self._sessions[notice.name] = told
+            if self._ready:
+                self._send(told)
+
+    def _send(self, message: Any) -> None:
+        if self._channel is not None:
+            self._channel.send(message)
 
     def _forget_holds(self, rows: bytes | None) -> None:
         """Operators' weights of servers that are configured no more are given up."""
@@ -165,8 +180,7 @@ class Balancing:
         self._say(self.holds.hold(told["service"], told["server"], told["held"]))
 
     def _script_finished(self, finished: ScriptFinished) -> None:
-        if self._channel is not None:
-            self._channel.send(finished)
+        self._send(finished)
 
     def _ended(self) -> None:
         here, channel = self._here, self._channel

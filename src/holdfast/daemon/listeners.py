@@ -80,6 +80,7 @@ class ListenerPlan(msgspec.Struct, frozen=True):
     settings: Settings = Settings()
     instances: tuple[Named, ...] = ()
     groups: tuple[Named, ...] = ()
+    bfd: tuple[Named, ...] = ()
 
 
 class NodeHead(msgspec.Struct, frozen=True):
@@ -133,7 +134,7 @@ class Listeners:
     @property
     def has_instances(self) -> bool:
         """Whether there is anything for a vrrp worker."""
-        return bool(self._plan.instances)
+        return bool(self._plan.instances or self._plan.bfd)
 
     def start(self, now: Nanoseconds) -> None:
         """Open the FIFOs and start their readers."""
@@ -297,7 +298,7 @@ class Listeners:
     def refuses(self, octets: bytes, faulty: bool) -> str:
         """Why the running daemon cannot take a plan over, or ""; `faulty`: its text has errors."""
         plan = msgspec.msgpack.decode(octets, type=ListenerPlan)
-        if faulty and self.has_instances and not plan.instances:
+        if faulty and self._plan.instances and not plan.instances:
             return "it has errors, and leaves no instance to run"
         new, old = plan.settings, self.settings
         for name, word in NEED_RESTART:

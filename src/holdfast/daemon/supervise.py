@@ -199,6 +199,7 @@ class Supervisor:
             if worker is not None:
                 worker.left = True
         else:
+            self.balancing.heard(message)
             self.listeners.take(message, monotonic_ns())
 
     def _worker_ready(self, message: Ready) -> None:
@@ -443,7 +444,7 @@ class Supervisor:
     def _status(self, request: Request, reply: Reply) -> None:
         def answer(view: bytes | None) -> None:
             head = self.listeners.node_head(self.worker.pid if self.worker else None, self.trial.left_s())
-            body = b"," + view[1:-1] if view else b',"instances":[],"sync_groups":[],"trackers":[]'
+            body = b"," + view[1:-1] if view else b',"instances":[],"sync_groups":[],"trackers":[],"bfd":[]'
             self.balancing.ask(
                 lambda services: reply.send(head[:-1] + body + b',"virtual_servers":' + (services or b"[]") + b"}")
             )

@@ -19,6 +19,7 @@ import msgspec
 from holdfast.base.address import Address, text
 from holdfast.base.ipvs import Counts, endpoint_text
 from holdfast.base.time import SECOND, Nanoseconds
+from holdfast.check.bfd import bfd_outcome
 from holdfast.check.config import BfdCheck, Check, FileCheck, MiscCheck, PingCheck, kind_of
 from holdfast.check.conversation import Occasion, Outcome
 from holdfast.check.file import file_outcome
@@ -96,6 +97,7 @@ class LvsWorker:
         self._files: FileWatch | None = None
         self._values: dict[str, int] = {}  # by track_file
         self._changed_files: set[str] = set()  # whose number is to be acted on
+        self._sessions: dict[str, tuple[bool, str]] = {}  # of BFD: up or not, and why
 
     # ---- running ----------------------------------------------------------------------------------------------------
 
@@ -220,6 +222,8 @@ class LvsWorker:
         """The outcome of a check that asks nobody."""
         if isinstance(check, FileCheck):
             return file_outcome(check, self._values.get(check.track_file, MISSING))
+        if isinstance(check, BfdCheck):
+            return bfd_outcome(check, *self._sessions.get(check.name, (None, "")))
         why = self._unready.get(number, "")
         return Outcome(not why, why or "not yet carried out: it counts as passed")
 
@@ -250,6 +254,16 @@ class LvsWorker:
 
         return self.balancer.watched(outcome_of, monotonic_ns()) if names else []
 
+    def _session_told(self, told: TrackerReported, now: Nanoseconds) -> None:
+        """A BFD session came up or went down."""
+        self._sessions[told.name] = bool(told.value), told.detail
+
+        def outcome_of(check: Check) -> Outcome | None:
+            mine = isinstance(check, BfdCheck) and check.name == told.name
+            return self._known(0, check) if mine else None
+
+        self.act(self.balancer.watched(outcome_of, now), now)
+
     def _say_at(self, level: Level, text: str) -> None:
         self.channel.put(LogLine(level, text))
 
@@ -279,9 +293,6 @@ class LvsWorker:
                 self._askings.append(None)
                 self._unready[number] = why
                 self.channel.put(LogLine(Level.ERROR, f"{kind_of(slot.check)} {shown(slot.check)}: {why}"))
-            if isinstance(slot.check, BfdCheck):
-                line = f"{kind_of(slot.check)} {shown(slot.check)} is not yet carried out: its servers count as alive"
-                self.channel.put(LogLine(Level.WARNING, line))
 
     # ---- telling ----------------------------------------------------------------------------------------------------
 
@@ -326,7 +337,9 @@ class LvsWorker:
     def on_message(self, message: object, fd: int | None) -> None:
         """Something the supervisor says."""
         now = monotonic_ns()
-        if isinstance(message, ScriptFinished):
+        if isinstance(message, TrackerReported):
+            self._session_told(message, now)
+        elif isinstance(message, ScriptFinished):
             self._program_ended(message, now)
         elif isinstance(message, Ask):
             self._answer(message, now)

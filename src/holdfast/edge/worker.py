@@ -18,6 +18,7 @@ from holdfast.carp.receive import rules_of
 from holdfast.config.plan import VrrpPlan
 from holdfast.edge.addresses import STATICS, Addresses
 from holdfast.edge.adverts import Adverts
+from holdfast.edge.bfd import BfdSessions
 from holdfast.edge.channel import Ask, Channel, Ready, Record, Reload, Reply, Stop, Switch
 from holdfast.edge.clock import asleep_ns, monotonic_ns, wall_text
 from holdfast.edge.interfaces import Interfaces
@@ -110,6 +111,7 @@ class VrrpWorker:
         self.engine = RecordedEngine(plan, monotonic_ns(), boot_age())
         self.statics = Statics(self.addresses, self.interfaces, self._report, channel.put)
         self.routes = Routes(self._netlink, self.interfaces, loop.watch, channel.put, self._report)
+        self.bfd = BfdSessions(loop, self._report, self._log)
         self._asleep_ns = asleep_ns()
         self._sysctls = Sysctls()
         self._retry: dict[int, Nanoseconds] = {}
@@ -127,6 +129,7 @@ class VrrpWorker:
         self.act(self.engine.begin(known, now), now)
         self.statics.load(self.plan.statics)
         self.routes.keep(self.plan.static_entries)
+        self.bfd.load(self.plan.bfd)
         self._sweep()
         if self.adverts.filter_unavailable:
             line = f"Adverts are read one by one: {self.adverts.filter_unavailable}"
@@ -160,7 +163,7 @@ class VrrpWorker:
 
     def run(self) -> None:
         """Work until told to stop."""
-        loop, engine, pulse = self.loop, self.engine, self._pulse
+        loop, engine, bfd, pulse = self.loop, self.engine, self.bfd, self._pulse
         next_beat = 0
         while not self.finished:
             # a beat that is due waits for a wake-up that comes anyway
@@ -172,6 +175,8 @@ class VrrpWorker:
                 next_beat = now + HEARTBEAT // 2
                 if pulse is not None:
                     struct.pack_into("=QI", pulse, 0, now, self.adverts.ah_number)
+            if bfd.due_at is not None and bfd.due_at <= now:
+                bfd.on_due(now)
             wake_at = engine.wake_at()
             if wake_at is not None and wake_at <= now:
                 self._timers(now)
@@ -187,7 +192,8 @@ class VrrpWorker:
 
     def _deadline(self, next_beat: Nanoseconds) -> Nanoseconds:
         deadline = next_beat
-        for at in (self.engine.wake_at(), self.neighbours.deadline(), min(self._retry.values(), default=None)):
+        retry_at = min(self._retry.values(), default=None)
+        for at in (self.engine.wake_at(), self.neighbours.deadline(), self.bfd.due_at, retry_at):
             if at is not None and at < deadline:
                 deadline = at
         return deadline
@@ -246,6 +252,9 @@ class VrrpWorker:
         for change in self.interfaces.changes:
             self.channel.put(LogLine(Level.INFO, change))
         self.interfaces.changes.clear()
+
+    def _log(self, level: Level, text: str) -> None:
+        self.channel.put(LogLine(level, text))
 
     def _work_on(self) -> None:
         """One slice of background work; it is dropped when done."""
@@ -476,6 +485,7 @@ class VrrpWorker:
             return
         now = monotonic_ns()
         self.handle(StopAsked(why), now)
+        self.bfd.close()
         if not self.keep_addresses:
             still = [(slot, False) for slot in self.addresses.holding()]
             self.routes.leave()
@@ -499,6 +509,7 @@ class VrrpWorker:
         self.act(self.engine.reload(plan, [], now), now)
         self.statics.load(plan.statics)
         self.routes.keep(plan.static_entries)
+        self.bfd.load(plan.bfd)
         self.channel.put(Ready(len(plan.instances)))
         gc.freeze()
 
@@ -510,7 +521,7 @@ class VrrpWorker:
             if view is None:
                 yield
         assert view is not None
-        octets = msgspec.json.encode(view)
+        octets = msgspec.json.encode(msgspec.structs.replace(view, bfd=self.bfd.views(wall_text)))
         yield
         for start in range(0, len(octets), REPLY_BYTES):
             piece = octets[start : start + REPLY_BYTES]

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from holdfast.bfd.view import SessionView
 from holdfast.track.view import TrackerView
 from holdfast.vrrp.view import GroupView, InstanceView
 
@@ -30,3 +31,4 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     instances: list[InstanceView]
     sync_groups: list[GroupView]
     trackers: list[TrackerView]
+    bfd: list[SessionView] = []

@@ -226,11 +226,12 @@ def watched_views(engine: Engine) -> list[TrackerView]:
         up, count, weight = slot.state.up, slot.state.count, slot.config.weight
         detail = "not counted yet" if up is None else process.detail(slot.config, count)
         views.append(TrackerView(kind="process", name=name, up=up, weight=weight, detail=detail, value=count))
+    weights = {session.name: session.weight for session in engine.plan.bfd}
     for (kind, name), verdict in engine.verdicts.items():
-        if kind == "static":
+        if kind in ("static", "bfd"):
             up = None if verdict is None else bool(verdict)
             detail = engine.details.get((kind, name), "")
-            views.append(TrackerView(kind=kind, name=name, up=up, weight=0, detail=detail))
+            views.append(TrackerView(kind=kind, name=name, up=up, weight=weights.get(name, 0), detail=detail))
     return views
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from holdfast.base.time import Nanoseconds
 from holdfast.config.plan import VrrpPlan
-from holdfast.engine import scripts, trackers
+from holdfast.engine import scripts, sessions, trackers
 from holdfast.engine.faults import depends_on
 from holdfast.engine.messages import Interface, LinkPolled, LogLine, ProcessesCounted, TrackerReported
 from holdfast.engine.slot import LinkSlot, ProcessSlot, ScriptSlot
@@ -58,6 +58,9 @@ def adopt(engine: "Engine", plan: VrrpPlan, now: Nanoseconds) -> list[Interface]
         fresh.silent = known is not None and known.silent and bool(link.polled)
         engine.links[link.name] = fresh
     used = {(use.kind, use.name) for one in plan.instances for use in one.trackers}
+    for session in plan.bfd:  # told to the supervisor whoever uses it
+        used.add(("bfd", session.name))
+        engine.verdicts.setdefault(("bfd", session.name), None)
     for key in [key for key in engine.verdicts if key[0] in WORDS and key not in used]:
         del engine.verdicts[key]
     engine.details = {key: said for key, said in engine.details.items() if key in used}
@@ -106,6 +109,8 @@ def _reported(engine: "Engine", event: TrackerReported, now: Nanoseconds) -> Non
     why = event.detail or ("" if number is None or was is None else f"was {was}")
     trackers.reported(engine, event.kind, event.name, good, why, number)
     _reconsider(engine, event.kind, event.name, now)
+    if event.kind == "bfd" and was and not event.value:
+        sessions.lost(engine, event.name, trackers.users(engine, "bfd", event.name), now)
 
 
 def _counted(engine: "Engine", event: ProcessesCounted, now: Nanoseconds) -> None:

@@ -184,6 +184,8 @@ def _event(one: TrackedView, up: bool) -> str:
         return f"process {one.name} {'runs in the number asked for' if up else 'does not run in the number asked for'}"
     if one.kind == "static":
         return f"the static address {one.name} {'is back' if up else 'can not be kept'}"
+    if one.kind == "bfd":
+        return f"BFD session {one.name} {'comes up' if up else 'goes down'}"
     return f"{one.kind} {one.name} {'succeeds' if up else 'fails'}"
 
 

@@ -303,9 +303,10 @@ def _about_one(
         raise wanted
     node = cluster.node(_host(rest[0], names))
     if least == 2:
+        plan = node.plan
         there = {
             "link": [interface.name for interface in node.interfaces],
-            "script": [s.name for s in node.plan.scripts] + [p.name for p in node.plan.processes],
+            "script": [one.name for some in (plan.scripts, plan.processes, plan.bfd) for one in some],
         }.get(verb, [config.name for config in node.plan.instances])
         if rest[1] not in there:
             raise ScenarioError(f"{node.name} has no {rest[1]!r}: it has {', '.join(there) or 'none'}")

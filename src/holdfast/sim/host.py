@@ -152,6 +152,8 @@ class Host:
         for static in self.plan.statics:
             if static.tracked:
                 self.handle(TrackerReported("static", static.name, True))
+        for session in self.plan.bfd:
+            self.handle(TrackerReported("bfd", session.name, bool(self.verdicts.get(session.name, True))))
         for one in self.plan.processes:
             few = 0 if one.quorum else (one.quorum_max or 0) + 1
             self.handle(ProcessesCounted(one.name, one.quorum if self.verdicts.get(one.name, True) else few))

@@ -7,7 +7,7 @@ from holdfast.vrrp.config import OWNER, InstanceConfig, TrackedUse
 FAULT_FROM = -254
 """A file's share of the priority at which it means FAULT; others are held to ±253."""
 
-AWAITED = frozenset({"file", "process"})
+AWAITED = frozenset({"file", "process", "bfd"})
 """Kinds whose first verdict comes within moments: the router waits for it even where it is only a weight."""
 
 
