@@ -17,7 +17,7 @@ setup: $(VENV)/.stamp
 
 $(VENV)/.stamp: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,lvs,dbus]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,lvs,dbus,web]'
 	@touch $@
 
 peers:

@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "kernel": {"base"},
     "edge": BELOW_EDGE | {"kernel"},
     "control": BELOW_EDGE | {"edge", "kernel"},
-    "export": BELOW_EDGE,
+    "export": BELOW_EDGE | {"control"},
     "sim": BELOW_EDGE,
     "lab": BELOW_EDGE | {"edge", "kernel", "control", "sim"},
     "doctor": BELOW_EDGE | {"kernel"},

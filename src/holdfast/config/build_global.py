@@ -12,6 +12,7 @@ from holdfast.config.findings import Condition, Trouble
 from holdfast.config.plan import Fifo, Scheduling, Settings
 from holdfast.config.scripts import Identity, Scripts
 from holdfast.config.tree import Node
+from holdfast.config.values import parse_address
 from holdfast.vrrp.config import AnnounceConfig
 
 FIRST_KEPT = (
@@ -201,9 +202,28 @@ def read_settings(context: Context, settings: dict[str, Node]) -> Settings:
         config_save_dir=get(settings, "config_save_dir", ""),
         dbus_service=get(settings, "dbus_service_name", "org.keepalived.Vrrp1") if "enable_dbus" in settings else "",
         dbus_no_interface=get(settings, "dbus_no_interface_name", ""),
+        web_listen=_listen(context, settings.get("web_listen")),
+        web_token_file=get(settings, "web_token_file", ""),
         dynamic_interfaces="dynamic_interfaces" in settings,
         allow_if_changes=get(settings, "dynamic_interfaces", None) == "allow_if_changes",
     )
+
+
+def _listen(context: Context, node: Node | None) -> str:
+    """ADDRESS:PORT of the web worker; what is none is told, and there is no web worker."""
+    if node is None:
+        return ""
+    host, _, port = node.value.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        parse_address(bare)
+    except ValueError:
+        port = ""
+    if port.isascii() and port.isdigit() and 0 < int(port) < 65536:
+        return str(node.value)
+    what, cure = f"'{node.value}' is no ADDRESS:PORT", "write 127.0.0.1:9650, or [::1]:9650"
+    context.tell(node, Trouble(what, cure, "there is no web worker"))
+    return ""
 
 
 def _optional_word(settings: dict[str, Node], name: str) -> str | None:

@@ -81,6 +81,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     config_save_dir: str = ""
     dbus_service: str = ""  # `enable_dbus` and its name; "": not on the bus
     dbus_no_interface: str = ""  # "": none
+    web_listen: str = ""  # ADDRESS:PORT of the web worker; "": none
+    web_token_file: str = ""  # "": nobody changes anything by the web
     dynamic_interfaces: bool = False
     allow_if_changes: bool = False
 

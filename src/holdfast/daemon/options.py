@@ -38,3 +38,5 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     umask: int | None = None
     ignore_sigint: bool = False
     core_dump: bool = False
+    web: str = ""  # ADDRESS:PORT of the web worker; "": as `web_listen` says
+    web_token_file: str = ""

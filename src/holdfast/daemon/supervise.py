@@ -28,6 +28,7 @@ from holdfast.daemon.roles import EXIT_CONFIG, EXIT_FATAL, EXIT_PERMISSION, PULS
 from holdfast.daemon.saved import Saved
 from holdfast.daemon.service import Service
 from holdfast.daemon.watchers import Watchers
+from holdfast.daemon.web import Web
 from holdfast.edge.channel import Ask, Channel, Ready, Reload, Stop, ToSupervisor
 from holdfast.edge.channel import Reply as WorkerReply
 from holdfast.edge.clock import monotonic_ns
@@ -98,6 +99,8 @@ class Supervisor:
         self.saved = Saved(self)
         self.bus = Bus(self)
         listeners.state_hooks += (self.bus.state, self.balancing.state)
+        self.web = Web(self)
+        listeners.journal.on_entry = self.web.changed
         self._signal_reader = self._take_signals()
         listeners.witness.reannounce = self.reannounce
 
@@ -339,6 +342,7 @@ class Supervisor:
                 return
         self.note("stopped", f"exit status {self.exit_status}")
         self.bus.stop()
+        self.web.stop()
         self.listeners.close(now)
         self.finished = True
 
@@ -400,6 +404,7 @@ class Supervisor:
         self.listeners.new_plan(octets, now)
         self.watchers.load(octets)
         self.bus.load(octets, reloaded=True)
+        self.web.load(octets)
         if self.worker is None:
             if self.options.run_vrrp and self.listeners.has_instances:
                 self.start_worker(now)

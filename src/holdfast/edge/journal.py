@@ -91,6 +91,7 @@ class Journal:
         self._log = log
         self._wall = wall
         self._narrator = Narrator()
+        self.on_entry: Callable[[], None] = lambda: None  # something was noted
         self._pace = Pace()
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
@@ -135,6 +136,7 @@ class Journal:
         passed = self._pace.pass_on(entry, now)
         if passed is not None:
             self._queue(passed, now)
+        self.on_entry()
 
     def _queue(self, entry: Entry, now: Nanoseconds) -> None:
         line = msgspec.json.encode(entry) + b"\n"

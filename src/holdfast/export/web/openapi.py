@@ -1,0 +1,76 @@
+"""The API's description, OpenAPI 3.1: made from the very structs that requests are read by."""
+
+from typing import Any
+
+import msgspec
+
+from holdfast import __version__
+from holdfast.export.web.commands import BODIES
+
+_FAILURE = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {"error": {"type": "string"}, "cure": {"type": "string"}},
+}
+_OBJECT = {"type": "object"}
+_ROWS = {"type": "array", "items": {"type": "object", "required": ["time", "kind", "name", "what"]}}
+_LIMIT = {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 2000}}
+_INSTANCE = {"name": "instance", "in": "query", "schema": {"type": "string", "minLength": 1, "maxLength": 200}}
+
+REFUSALS = {
+    "400": "Not what is described here.",
+    "401": "No token, or a wrong one.",
+    "403": "No token file is configured.",
+    "409": "The daemon refuses; the reason.",
+    "413": "Longer than 64 KiB.",
+    "415": "No application/json.",
+    "429": "Too many wrong tokens.",
+    "503": "The daemon does not answer, or the token file cannot be used.",
+}
+
+
+def _answer(words: str, schema: object) -> dict[str, Any]:
+    return {"description": words, "content": {"application/json": {"schema": schema}}}
+
+
+def _failed(*codes: str) -> dict[str, Any]:
+    return {code: _answer(REFUSALS[code], {"$ref": "#/components/schemas/Failure"}) for code in codes}
+
+
+def _get(words: str, schema: object, *parameters: object, failures: tuple[str, ...] = ("503",)) -> dict[str, Any]:
+    found = {"summary": words, "responses": {"200": _answer("So it is.", schema), **_failed(*failures)}}
+    return {"get": {**found, "parameters": list(parameters)} if parameters else found}
+
+
+def document() -> dict[str, Any]:
+    """The whole description."""
+    _, components = msgspec.json.schema_components(BODIES.values(), ref_template="#/components/schemas/{name}")
+    paths: dict[str, Any] = {
+        "/api/status": _get("What `holdfast status --json` prints", _OBJECT),
+        "/api/events": _get("What `holdfast events --json` prints, the youngest last", _ROWS, _LIMIT, _INSTANCE,
+                            failures=("400", "503")),
+        "/api/adverts": _get("Adverts a second, by instance: [time, counted, expected]", _OBJECT),
+        "/healthz": _get("Whether every loop turns", _OBJECT),
+    }  # fmt: skip
+    ready = _get("Whether an instance is MASTER: any, or the one named", _OBJECT, _INSTANCE, failures=("400", "503"))
+    ready["get"]["responses"]["404"] = _answer("No such instance.", {"$ref": "#/components/schemas/Failure"})
+    paths["/readyz"] = ready
+    for command, body in BODIES.items():
+        reference = {"$ref": f"#/components/schemas/{body.__name__}"}
+        paths[f"/api/{command}"] = {
+            "post": {
+                "summary": (body.__doc__ or "").strip(),
+                "security": [{"token": []}],
+                "requestBody": {"required": True, "content": {"application/json": {"schema": reference}}},
+                "responses": {"200": _answer("Done, or begun.", _OBJECT), **_failed(*REFUSALS)},
+            }
+        }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "holdfast", "version": __version__, "license": {"name": "Apache-2.0"}},
+        "paths": paths,
+        "components": {
+            "schemas": {"Failure": _FAILURE, **components},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }

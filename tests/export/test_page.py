@@ -1,0 +1,154 @@
+"""The page in a real Chromium: one look, clicks, keys, a failover seen at once, phone and dark."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from holdfast.lab.hosts import wait_until
+from tests.export.web_site import PORT, TOKEN, WebSite, web_site
+
+URL = f"http://127.0.0.1:{PORT}/"
+PICTURES = os.environ.get("HOLDFAST_PICTURES", "")
+"""A directory for the pictures of the documentation, when they are to be made anew."""
+
+
+class Seen:
+    """A page, and what went wrong in it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.wrong: list[str] = []
+        self.asked: list[str] = []
+        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.on("console", lambda said: self.wrong.append(said.text) if said.type == "error" else None)
+        page.on("request", lambda asked: self.asked.append(asked.url))
+
+    def picture(self, name: str, **how: Any) -> None:
+        if PICTURES:
+            self.page.screenshot(path=Path(PICTURES, name), **how)
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[WebSite]:
+    with web_site() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def browser(site: WebSite) -> Iterator[Any]:
+    with site.b.inside():  # what is started here lives in that host's network
+        playwright = sync_playwright().start()
+        started = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+    yield started
+    started.close()
+    playwright.stop()
+
+
+@pytest.fixture
+def seen(browser: Any) -> Iterator[Seen]:
+    page = browser.new_page(viewport={"width": 1000, "height": 900}, color_scheme="light")
+    page.set_default_timeout(8000)
+    one = Seen(page)
+    page.goto(URL)
+    page.wait_for_selector(".vip")
+    yield one
+    page.close()
+    assert not one.wrong
+    assert all(url.startswith(URL) for url in one.asked), one.asked
+
+
+def owner(page: Page, vip: str) -> str:
+    """In whose box an address is."""
+    return str(page.get_attribute(f".vip[aria-label^='{vip}']", "data-owner"))
+
+
+def test_one_look_tells_who_owns_what(seen: Seen, site: WebSite) -> None:
+    page = seen.page
+    assert owner(page, "192.0.2.100/24") == site.a.ip4
+    assert owner(page, "192.0.2.110/24") == page.inner_text("#node")
+    expect(page.locator("#verdict")).to_have_text("master of 1 of 2")
+    expect(page.locator("tr[data-instance=web]")).to_contain_text("BACKUP")
+    expect(page.locator("tr[data-instance=web]")).to_contain_text(f"{site.a.ip4} (150)")
+    expect(page.locator("#link")).to_contain_text("live")
+
+
+def test_click_and_keys(seen: Seen) -> None:
+    page = seen.page
+    page.wait_for_selector("#events li")
+    page.click(".vip[aria-label*='instance mail']")
+    expect(page.locator("#filter")).to_have_text("mail only ✕")
+    expect(page.locator("tr.chosen")).to_contain_text("mail")
+    assert not page.locator("#events li", has_text="web").count()
+    page.click("#filter")
+    expect(page.locator("#filter")).to_be_hidden()
+    page.focus(".vip[aria-label*='instance web']")
+    page.keyboard.press("Enter")
+    expect(page.locator("#filter")).to_have_text("web only ✕")
+    page.focus(".mark.state")
+    expect(page.locator("#tip")).to_contain_text("started")
+    page.focus("#timeline")
+    before = page.locator("#timeline svg").inner_html()
+    for key in ("-", "ArrowLeft", "+", "Home", "End"):
+        page.keyboard.press(key)
+    page.keyboard.press("-")
+    assert page.locator("#timeline svg").inner_html() != before
+
+
+def test_dark_and_phone(seen: Seen) -> None:
+    page = seen.page
+
+    def ground() -> str:
+        return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+    assert ground() == "rgb(246, 247, 249)"
+    page.emulate_media(color_scheme="dark")
+    assert ground() == "rgb(18, 22, 27)"
+    page.emulate_media(color_scheme="light")
+    page.click("#theme")
+    assert ground() == "rgb(18, 22, 27)"
+    page.wait_for_timeout(400)
+    seen.picture("web-dark.png")
+    page.click("#theme")
+    assert ground() == "rgb(246, 247, 249)"
+    page.set_viewport_size({"width": 360, "height": 780})
+    expect(page.locator("td[data-label=Priority]").first).to_be_visible()
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= 360
+    page.wait_for_timeout(400)
+    seen.picture("web-phone.png")
+
+
+def test_commands_by_the_page(seen: Seen, site: WebSite) -> None:
+    page = seen.page
+    assert not page.get_by_text("Take over").count()
+    page.click("#token")
+    page.fill("#ask-token", TOKEN)
+    page.keyboard.press("Enter")
+    page.locator("tr[data-instance=web]").get_by_text("Take over").click()
+    wait_until(lambda: site.b.holds("192.0.2.100"), 5, "b has taken over")
+    page.wait_for_selector(".vip.MASTER[aria-label^='192.0.2.100']")
+    page.locator("tr[data-instance=web]").get_by_text("Release").click()
+    page.wait_for_selector(".vip.other[aria-label^='192.0.2.100']")
+
+
+def test_a_failover_is_seen_within_a_second_with_its_cause(seen: Seen, site: WebSite) -> None:
+    """The last: host a is dead afterwards."""
+    page = seen.page
+    site.a.power_off()
+    wait_until(lambda: site.b.holds("192.0.2.100"), 5, "b has taken over", step=0.005)
+    since = time.monotonic()
+    page.wait_for_selector(".vip.MASTER[aria-label^='192.0.2.100']")
+    assert time.monotonic() - since < 1
+    expect(page.locator("#verdict")).to_have_text("master of 2 of 2")
+    expect(page.locator("#events li").first).to_contain_text("fell silent")
+    mark = page.locator(".mark.state[aria-label*='fell silent']").first
+    mark.hover(force=True)
+    expect(page.locator("#tip")).to_contain_text(f"{site.a.ip4} fell silent")
+    page.mouse.move(1, 1)
+    page.wait_for_timeout(3000 if PICTURES else 0)
+    seen.picture("web-page.png", full_page=True)
