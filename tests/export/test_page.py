@@ -102,19 +102,19 @@ def test_click_and_keys(seen: Seen) -> None:
 def test_dark_and_phone(seen: Seen) -> None:
     page = seen.page
 
-    def ground() -> str:
-        return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    def ground(colour: str) -> None:
+        expect(page.locator("body")).to_have_css("background-color", colour)
 
-    assert ground() == "rgb(246, 247, 249)"
+    ground("rgb(246, 247, 249)")
     page.emulate_media(color_scheme="dark")
-    assert ground() == "rgb(18, 22, 27)"
+    ground("rgb(18, 22, 27)")
     page.emulate_media(color_scheme="light")
     page.click("#theme")
-    assert ground() == "rgb(18, 22, 27)"
+    ground("rgb(18, 22, 27)")
     page.wait_for_timeout(400)
     seen.picture("web-dark.png")
     page.click("#theme")
-    assert ground() == "rgb(246, 247, 249)"
+    ground("rgb(246, 247, 249)")
     page.set_viewport_size({"width": 360, "height": 780})
     expect(page.locator("td[data-label=Priority]").first).to_be_visible()
     wide = page.evaluate("document.documentElement.scrollWidth")
