@@ -24,11 +24,14 @@ class Setting(msgspec.Struct, frozen=True):
     six: bool = False
     unicast: bool = False
     password: str = ""
+    vmac: bool = False
+    xmit_base: bool = False
     link_local_only: bool = False  # FRR has no global VIP beside the link-local one in these tests
 
     def __str__(self) -> str:
         words = (f"v{self.version}", "ipv6" if self.six else "ipv4", "unicast" if self.unicast else "multicast")
-        return "-".join(words) + ("-pass" if self.password else "")
+        more = ("-pass" if self.password else "") + ("-vmac" if self.vmac else "")
+        return "-".join(words) + more + ("-base" if self.xmit_base else "")
 
     @property
     def interval_s(self) -> float:
@@ -60,7 +63,7 @@ class Node:
     @property
     def mac(self) -> str:
         """What answers for the VIP when this node is master."""
-        return self._frr(1, True).virtual_mac() if self.kind == "frr" else self.host.mac
+        return self._frr(1, True).virtual_mac() if self.kind == "frr" or self.setting.vmac else self.host.mac
 
     @property
     def sources(self) -> set[str]:
@@ -82,6 +85,10 @@ class Node:
             "interface eth0", f"version {setting.version}", f"virtual_router_id {VRID}", f"priority {priority}",
             f"advert_int {setting.interval_s:g}",
         ]  # fmt: skip
+        if setting.vmac:
+            lines.append("use_vmac")
+        if setting.xmit_base:
+            lines.append("vmac_xmit_base")
         if not preempt:
             lines.append("nopreempt")
         if setting.unicast:
@@ -158,7 +165,7 @@ class Network:
         while not self._speaks_alone(node):
             # FRR loses its first IPv6 advert (it cannot bind before its macvlan is up), so that two lead for a moment
             assert "frr" in (node.kind, other.kind), f"{node.kind} and {other.kind} both send adverts"
-            assert self.setting.six
+            assert self.setting.six or self.setting.vmac  # with one MAC for both, who answers does not tell who leads
             assert time.monotonic() < end, "two speak"
         assert node.kind == "frr" or node.holds()
         if self.setting.six and not self.setting.link_local_only:

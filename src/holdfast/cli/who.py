@@ -159,11 +159,18 @@ def _by_address(
 
 
 def _interface(instance: dict[str, Any], address: bytes, kernel: "Kernel") -> str:
-    """Where neighbours of the address are: the interface that has it, else the instance's."""
+    """Where neighbours of the address are: the interface that has it, else the instance's; below a VMAC.
+
+    A backup that asked with the virtual MAC would draw the master's traffic.
+    """
     from holdfast.base.address import Address
 
     held = kernel.holding(Address(address))
-    return held[0][1].name if held else str(instance["interface"])
+    if not held:
+        return str(instance.get("base") or instance["interface"])
+    link = held[0][1]
+    below = kernel.links.get(link.below) if link.kind in ("macvlan", "ipvlan") else None
+    return (below or link).name
 
 
 def _judged(questions: list["Question"], kernel: "Kernel", names: bool, wait_s: float | None) -> list["Verdict"]:

@@ -17,6 +17,7 @@ from holdfast.config.build_lvs_global import with_sync_id
 from holdfast.config.build_routes import RouteReader
 from holdfast.config.build_static import read_statics
 from holdfast.config.build_tracking import Trackers, limited, merged
+from holdfast.config.build_vmac import Devices, expect_devices
 from holdfast.config.build_watched import read_links
 from holdfast.config.context import Context, entries
 from holdfast.config.findings import Condition, Trouble
@@ -47,6 +48,7 @@ def build(context: Context, nodes: list[Node]) -> Built:
     trackers = Trackers(context, defaults, sessions)
     for order, node in enumerate(nodes):
         trackers.define(node, order)
+    expect_devices(context, nodes, settings_lines)
     routes = RouteReader(context, nodes)
     builders = {
         "vrrp_instance": InstanceBuilder(context, settings, defaults, trackers, routes),
@@ -69,6 +71,7 @@ def build(context: Context, nodes: list[Node]) -> Built:
             garp_groups.append(_garp_group(node, paces))
     built = [(draft, builders[draft.node.name].build(draft)) for draft in drafts.values()]
     instances = [(draft, one) for draft, one in built if one is not None]
+    devices = Devices(context, settings_lines).devise(instances)
     if paces:
         instances = [(draft, _paced(one, paces)) for draft, one in instances]
     _told_twins(context, instances)
@@ -81,7 +84,7 @@ def build(context: Context, nodes: list[Node]) -> Built:
     checks = table.checks
     lvs = with_sync_id(context, lvs, settings_lines, [one for _, one in instances])
     others = read_others(context, nodes, virtual_servers(lvs, [kind_of(check) for check in checks]), sessions)
-    polled = [one.interface for draft, one in instances if "linkbeat_use_polling" in draft.settings]
+    polled = [one.network for draft, one in instances if "linkbeat_use_polling" in draft.settings]
     statics, entries_kept, finished = read_statics(context, nodes, settings_lines, finished, routes)
     plan = VrrpPlan(
         settings=settings,
@@ -94,6 +97,7 @@ def build(context: Context, nodes: list[Node]) -> Built:
         links=read_links(context, nodes, finished, polled),
         statics=statics,
         static_entries=entries_kept,
+        devices=devices,
         garp_groups=tuple(group for group in garp_groups if group),
     )
     _told_security(context)
@@ -118,9 +122,9 @@ def _second(context: Context, node: Node, seen: dict[str, Draft] | dict[str, Gro
 
 def _paced(one: InstanceConfig, paces: dict[str, dict[str, int]]) -> InstanceConfig:
     """The instance with the pace of its interface's garp_group."""
-    if not paces.get(one.interface):
+    if not paces.get(one.network):
         return one
-    announce = msgspec.structs.replace(one.announce, **paces[one.interface])
+    announce = msgspec.structs.replace(one.announce, **paces[one.network])
     return msgspec.structs.replace(one, announce=announce)
 
 
@@ -142,7 +146,7 @@ def _told_twins(context: Context, instances: list[tuple[Draft, InstanceConfig]])
     """Two instances that answer to the same number on one network: nothing can run."""
     by_key: dict[tuple[str, int, int, str], list[InstanceConfig]] = {}
     for draft, one in instances:
-        key = (one.interface, one.family, one.vrid, one.protocol)
+        key = (one.network, one.family, one.vrid, one.protocol)
         others = by_key.get(key)
         if others is None:
             by_key[key] = [one]
@@ -152,11 +156,11 @@ def _told_twins(context: Context, instances: list[tuple[Draft, InstanceConfig]])
                 continue
             node = draft.settings.get("virtual_router_id") or draft.node
             trouble = Trouble(
-                f"{one.name} and {other.name} are both virtual router {one.vrid} on {one.interface or 'no interface'}",
+                f"{one.name} and {other.name} are both virtual router {one.vrid} on {one.network or 'no interface'}",
                 "give one of them another virtual_router_id",
                 "nothing can run, as in keepalived",
                 word=1,
-                phrase=f"({one.name}) VRID {one.vrid} is duplicated on interface {one.interface}",
+                phrase=f"({one.name}) VRID {one.vrid} is duplicated on interface {one.network}",
             )
             context.tell(node, trouble, refuses=True)
             break

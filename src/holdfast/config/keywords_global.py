@@ -201,8 +201,8 @@ GLOBAL = block(
       seconds(0), ours=True),
     k("vrrp_delay_after_boot", "none", "hold all instances until this long after the boot", seconds(0.001)),
     k("log_unknown_vrids", "off", "log adverts of virtual routers we don't have"),
-    later("vmac_prefix", "vrrp; first kept", "what names of VMAC interfaces begin with", WORD),
-    later("vmac_addr_prefix", "vmac_prefix", "the same for those of addresses", WORD),
+    k("vmac_prefix", "vrrp; first kept", "what names of VMAC interfaces begin with", WORD),
+    k("vmac_addr_prefix", "vmac_prefix", "the same for those of addresses", WORD),
     later("disable_local_igmp", "off", "no IGMP reports for 224.0.0.0/24"),
     # firewall
     k("nftables", "table keepalived; first kept", "table that drops traffic to addresses under no_accept", WORD_OPT),

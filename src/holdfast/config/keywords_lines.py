@@ -37,7 +37,7 @@ ADDRESS = block(
     k("preferred_lft", "for ever; 0 for /128", "preferred lifetime in seconds, or forever", WORD),
     k("no_track", "off", "losing it changes nothing"),
     k("track_group", "none", "instances that follow it (static addresses)", WORD),
-    later("use_vmac", "off", "an interface with the virtual MAC for it"),
+    k("use_vmac", "off", "an interface with the virtual MAC for it"),
 )
 
 

@@ -74,7 +74,7 @@ def _with_options(words: tuple[str, ...], tell: Tell, static: bool) -> VirtualAd
         word = words[position]
         if word in ADDRESS_FLAGS:
             if word == "use_vmac":
-                tell(_later(word, position))
+                chosen["own_mac"] = True
             else:
                 chosen[word.removeprefix("-")] = True
             position += 1
@@ -103,17 +103,6 @@ def _with_options(words: tuple[str, ...], tell: Tell, static: bool) -> VirtualAd
     if "preferred_lft_s" not in chosen and len(where) == 16 and length == 128:
         chosen["preferred_lft_s"] = 0
     return VirtualAddress(address=where, prefix_length=length, **chosen)
-
-
-def _later(word: str, position: int) -> Trouble:
-    return Trouble(
-        f"{word} is known, not yet carried out",
-        "",
-        "it is left aside",
-        Grade.WARNING,
-        position,
-        Condition.NONE,
-    )
 
 
 def _option(

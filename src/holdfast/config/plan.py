@@ -9,7 +9,7 @@ from holdfast.base.command import Command
 from holdfast.base.time import Nanoseconds
 from holdfast.bfd.config import SessionConfig
 from holdfast.track.config import FileConfig, LinkConfig, ProcessConfig, ScriptConfig
-from holdfast.vrrp.config import GroupConfig, InstanceConfig, StaticAddress, hidden
+from holdfast.vrrp.config import GroupConfig, InstanceConfig, StaticAddress, VirtualDevice, hidden
 from holdfast.vrrp.routes import RouteEntry
 
 
@@ -100,6 +100,7 @@ class VrrpPlan(msgspec.Struct, frozen=True, kw_only=True):
     links: tuple[LinkConfig, ...] = ()
     statics: tuple[StaticAddress, ...] = ()
     static_entries: tuple[RouteEntry, ...] = ()  # routes, then rules
+    devices: tuple[VirtualDevice, ...] = ()
     garp_groups: tuple[tuple[str, ...], ...] = ()  # interfaces that share one pace of announcements
 
 

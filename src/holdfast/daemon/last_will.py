@@ -65,7 +65,7 @@ def _release(octets: bytes, masters: list[str], ah_number: int) -> None:
             continue
         standing = Standing(RESIGN, primary_address(config, known))
         try:
-            adverts.ready(slot, config, standing, interfaces.index_of(config.interface))
+            adverts.ready(slot, config, standing, interfaces.index_of(config.wire))
             resigning.append((slot, RESIGN))
         except KernelRefused:
             continue  # its interface is gone: then so are its addresses

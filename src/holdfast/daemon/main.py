@@ -87,6 +87,7 @@ class Placed(msgspec.Struct, frozen=True):
 
     name: str
     interface: str = ""
+    base: str = ""
 
 
 class Places(msgspec.Struct, frozen=True):
@@ -105,7 +106,8 @@ def missing_interface(octets: bytes) -> str:
     if places.settings.dynamic_interfaces:
         return ""
     there = {name for _, name in socket.if_nameindex()} | {""}
-    return next((f"({i.name}) interface {i.interface}" for i in places.instances if i.interface not in there), "")
+    needed = [(one.name, one.base or one.interface) for one in places.instances]
+    return next((f"({name}) interface {interface}" for name, interface in needed if interface not in there), "")
 
 
 def _say(line: str) -> int:

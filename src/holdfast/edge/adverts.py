@@ -217,13 +217,13 @@ class Adverts:
         self.dismiss(slot)
         self._rules[slot] = (config.vrid, rules)
         self._guard(slot, config)
-        if config.interface and not index:
+        if config.wire and not index:
             return
         groups = {config.group} if config.group is not None else set()
         if config.auth_type is AuthType.AH:  # and whoever speaks without is to be seen, not to be unheard
-            carried = self._listen((config.interface, config.family, AH_PROTOCOL), index, groups, buffer)
+            carried = self._listen((config.wire, config.family, AH_PROTOCOL), index, groups, buffer)
             self._join(carried, config.vrid, slot, self._port_of)
-        plain = self._listen((config.interface, config.family, VRRP_PROTOCOL), index, groups, buffer)
+        plain = self._listen((config.wire, config.family, VRRP_PROTOCOL), index, groups, buffer)
         self._join(plain, config.vrid, slot, self._port_of if slot not in self._port_of else self._beside)
 
     @staticmethod

@@ -43,6 +43,10 @@ class Interfaces:
         """The link of that name."""
         return self._links.get(self._index.get(name, 0))
 
+    def links(self) -> list[LinkSeen]:
+        """Every interface."""
+        return list(self._links.values())
+
     def present(self) -> list[AddressSeen]:
         """Every address on every interface."""
         return [address for table in self._addresses.values() for address in table.values()]

@@ -27,6 +27,7 @@ from holdfast.edge.neighbours import Neighbours
 from holdfast.edge.no_accept import NoAccept
 from holdfast.edge.routes import Routes
 from holdfast.edge.statics import Statics
+from holdfast.edge.virtual_devices import VirtualDevices
 from holdfast.engine.messages import (
     AddressesApplied,
     AddressesRefused,
@@ -114,6 +115,7 @@ class VrrpWorker:
         self.bfd = BfdSessions(loop, self._report, self._log)
         self._asleep_ns = asleep_ns()
         self._sysctls = Sysctls()
+        self.devices = VirtualDevices(self._netlink, self.interfaces, self._sysctls, self._warn)
         self._retry: dict[int, Nanoseconds] = {}
         self._background: list[Iterator[None]] = []
         self._rt_priority = plan.settings.scheduling.rt_priority
@@ -123,10 +125,13 @@ class VrrpWorker:
 
     def start(self) -> None:
         """Take the interfaces in, sweep what a dead run left, begin every instance."""
+        self.interfaces.dump()
+        self.devices.load(self.plan.devices, self.plan.settings)
         known = self.interfaces.dump()
         self.loop.watch(self._monitor.fileno(), self._links_changed)
         now = monotonic_ns()
         self.act(self.engine.begin(known, now), now)
+        self._without_device(now)
         self.statics.load(self.plan.statics)
         self.routes.keep(self.plan.static_entries)
         self.bfd.load(self.plan.bfd)
@@ -351,7 +356,7 @@ class VrrpWorker:
         if slot is None:
             return
         config = slot.config
-        index = self.interfaces.index_of(config.interface)
+        index = self.interfaces.index_of(config.wire)
         try:
             if isinstance(effect, Configure):
                 self.neighbours.forget(slot.number)
@@ -366,6 +371,17 @@ class VrrpWorker:
             self.adverts.ready(slot.number, config, slot.standing, index)
         except KernelRefused as refused:
             self.handle(AddressesRefused(slot.number, str(refused), True), monotonic_ns())
+
+    def _warn(self, line: str) -> None:
+        self.channel.put(LogLine(Level.WARNING, line))
+
+    def _without_device(self, now: Nanoseconds) -> None:
+        """Instances whose interface could not be made are in FAULT, and say why."""
+        if self.devices.refused:
+            for slot in list(self.engine.slots.values()):
+                sentence = self.devices.refused.get(slot.config.interface)
+                if sentence and slot.refused != sentence:
+                    self.handle(AddressesRefused(slot.number, sentence, True), now)
 
     def _receive_buffer(self, config: InstanceConfig) -> int | None:
         """The bytes a receive socket should hold, if the operator has a wish; the kernel counts its own share too."""
@@ -422,6 +438,9 @@ class VrrpWorker:
                 if before.index != interface.index:
                     self.addresses.forget_interface(before.index)
             self.handle(InterfaceSeen(interface), now)
+        if any(self.devices.concerns(interface.name) for interface in changed):
+            self.devices.renew()
+            self._without_device(now)
         if self.interfaces.renewed:
             self.interfaces.renewed = False
             gone = self.addresses.missing(self.interfaces.present())
@@ -506,6 +525,9 @@ class VrrpWorker:
         yield
         now = monotonic_ns()
         self.plan = plan
+        self.devices.load(plan.devices, plan.settings)
+        self._links_changed()
+        now = monotonic_ns()
         self.act(self.engine.reload(plan, [], now), now)
         self.statics.load(plan.statics)
         self.routes.keep(plan.static_entries)
@@ -540,6 +562,7 @@ class VrrpWorker:
 
     def close(self) -> None:
         """Give every descriptor back."""
+        self.devices.close()
         self._sysctls.restore()
         self.no_accept.close()
         self.adverts.close()

@@ -14,7 +14,7 @@ Verdicts = Mapping[tuple[str, str], int | None]
 def depends_on(config: InstanceConfig, interface: str) -> bool:
     """Whether the instance depends on that interface in any way."""
     return (
-        config.interface == interface
+        interface in (config.interface, config.base)
         or any(address.interface == interface for address in (*config.addresses, *config.excluded))
         or any(use.kind == "interface" and use.name == interface for use in config.trackers)
         or any(interface in route.interfaces for route in config.routes)
@@ -28,8 +28,8 @@ def expect_verdicts(config: InstanceConfig, verdicts: dict[tuple[str, str], int 
 
 
 def primary_address(config: InstanceConfig, interfaces: Interfaces) -> Address | None:
-    """The source of an instance's adverts: the configured one, else the interface's first (IPv6: link-local)."""
-    interface = interfaces.get(config.interface)
+    """The source of an instance's adverts: the configured one, else the first of its home (IPv6: link-local)."""
+    interface = interfaces.get(config.home)
     if config.source is not None:
         if config.track_source and (interface is None or config.source not in interface.addresses):
             return None
@@ -58,15 +58,16 @@ def own_faults(
     """Every reason of its own for the instance to be in FAULT; `refused` is what the kernel would not do."""
     faults = [*config.faults, refused] if refused else list(config.faults)
     if config.interface and not config.dont_track_primary:
-        faults += interface_faults(config.interface, interfaces)
+        below = interface_faults(config.base, interfaces) if config.base else []
+        faults += below or interface_faults(config.interface, interfaces)
     used = {a.interface for a in (*config.addresses, *config.excluded) if a.interface}
     for name in sorted(used.union(*(route.interfaces for route in config.routes if route.tracked))):
         if name != config.interface:
             faults += interface_faults(name, interfaces)
     if primary is None and not faults:
         if config.source is not None:
-            faults.append(f"source address {text(config.source)} is not on {config.interface}")
+            faults.append(f"source address {text(config.source)} is not on {config.home}")
         else:
             family = "IPv4" if config.family == Family.IPV4 else "IPv6 link-local"
-            faults.append(f"no {family} address on {config.interface}")
+            faults.append(f"no {family} address on {config.home}")
     return tuple(faults + failed_trackers(config.trackers, verdicts))

@@ -80,6 +80,7 @@ def instance_view(
         state=slot.role.name,
         vrid=config.vrid,
         interface=config.interface,
+        base=config.base,
         family="ipv4" if config.family == Family.IPV4 else "ipv6",
         version=config.version,
         priority=config.priority,

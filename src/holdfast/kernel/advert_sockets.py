@@ -25,7 +25,7 @@ CONTROL_PRIORITY = 6  # SO_PRIORITY: the most urgent an ordinary user may set
 TRAFFIC_CLASS = 0xC0  # internetwork control
 
 _IP_PKTINFO, _IP_MULTICAST_ALL = 8, 49
-_IPV6_PKTINFO, _IPV6_HOPLIMIT = 50, 52
+_IPV6_PKTINFO, _IPV6_HOPLIMIT, _IPV6_FREEBIND = 50, 52, 78
 _SO_RCVBUFFORCE, _SO_ATTACH_FILTER, _SO_DETACH_FILTER = 33, 26, 27
 _VRRP_CHECKSUM_OFFSET = 6
 _CURES = {errno_numbers.EPERM: "grant CAP_NET_RAW (run as root, or AmbientCapabilities=CAP_NET_RAW in the unit)"}
@@ -149,6 +149,8 @@ def open_sender(
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, TRAFFIC_CLASS)
+            # through a VMAC adverts leave from the address of the interface below it
+            opened.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_CHECKSUM, _VRRP_CHECKSUM_OFFSET)
             if unicast_hops is not None:
                 opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, unicast_hops)

@@ -30,8 +30,10 @@ _NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
 _META_INTERFACE_IN, _META_INTERFACE_OUT, _META_L4PROTO = 4, 5, 16
 _EQUAL, _AT_MOST, _AT_LEAST = 0, 3, 5
 _TYPE_IPV4, _TYPE_IPV6 = 7, 8  # what nft calls ipv4_addr and ipv6_addr
+_TYPE_INTERFACE = 20  # iface_index
 _TYPE_IPV6_AND_INTERFACE = _TYPE_IPV6 << 6 | 20  # ipv6_addr . iface_index
 _NEIGHBOUR_SOLICIT, _NEIGHBOUR_ADVERT = 135, 136
+_MLD_REPORT, _ROUTER_SOLICIT, _MLD2_REPORT = 131, 133, 143  # what is between them are MLD's done and solicitations
 _COMMENT = b"holdfast\0"
 _USERDATA = bytes((0, len(_COMMENT))) + _COMMENT  # nft's own form: type 0 comment, length, text
 _HEADER = struct.Struct("=IHHII")
@@ -253,3 +255,46 @@ class Firewall:
         except OSError as refused:
             cure = "load nf_tables (modprobe nf_tables)" if refused.errno == errno_numbers.EAGAIN else ""
             raise KernelRefused("reach nf_tables", self.table, refused.errno or 0, cure) from None
+
+
+class ReportFilter(Firewall):
+    """Keeps group reports in: IGMP, MLD and router solicitations don't leave through the interfaces in `vmac_set`.
+
+    A switch learns where a MAC is from what leaves with it: a backup that reported its groups with the virtual MAC
+    would draw the master's traffic. The interface below joins the groups instead.
+    """
+
+    def element_messages_for(self, ifindex: int) -> list[tuple[bytes, bytes]]:
+        """The messages that begin and end keeping an interface's reports in, for each family."""
+        key = _nest(3, _nest(1, _nest(1, attribute(1, struct.pack("=I", ifindex)))))
+        payload = _word(1, self.table) + _word(2, "vmac_set") + key
+        return [
+            (_request(_NEWSETELEM, NLM_F_CREATE, family, payload), _request(_DELSETELEM, 0, family, payload))
+            for family in _FAMILIES
+        ]
+
+    def _make_table(self, family: int) -> list[bytes]:
+        hooked = _nest(4, _number(1, _LOCAL_OUT), _number(2, self._priority))
+        chain = _word(1, self.table) + _word(3, "out") + hooked + _number(5, _ACCEPT) + _word(7, "filter")
+        out = [
+            _expression("meta", _number(1, 1), _number(2, _META_INTERFACE_OUT)),
+            _expression("lookup", _word(1, "vmac_set"), _number(2, 1), _number(4, 1)),
+            _expression("meta", _number(1, 1), _number(2, _META_L4PROTO)),
+        ]
+        counter = [_expression("counter")] if self._counters else []
+        kind = _load(_TRANSPORT_HEADER, 0, 1)
+        if family == socket.AF_INET:
+            dropped = [[_compare(_EQUAL, socket.IPPROTO_IGMP)]]
+        else:
+            icmp = [_compare(_EQUAL, socket.IPPROTO_ICMPV6), kind]
+            dropped = [
+                [*icmp, _compare(_AT_LEAST, _MLD_REPORT), _compare(_AT_MOST, _ROUTER_SOLICIT)],
+                [*icmp, _compare(_EQUAL, _MLD2_REPORT)],
+            ]
+        rules = [self._rule(family, "out", [*out, *which, *counter, _verdict(_DROP)]) for which in dropped]
+        return [
+            _request(_NEWTABLE, NLM_F_CREATE, family, _word(1, self.table) + attribute(6, _USERDATA)),
+            self._set(family, "vmac_set", 1, _TYPE_INTERFACE, 4),
+            _request(_NEWCHAIN, NLM_F_CREATE, family, chain),
+            *rules,
+        ]

@@ -45,6 +45,7 @@ RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR = 1, 5, 9
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINKINFO, _IFLA_EXT_MASK = 1, 3, 4, 18, 29
+_IFLA_LINK, _IFLA_MASTER, _IFLA_ALIAS, _IFLA_GROUP = 5, 10, 20, 27
 _IFLA_INFO_KIND = 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_BROADCAST, _IFA_CACHEINFO, _IFA_FLAGS, _IFA_PROTO = 1, 2, 3, 4, 6, 8, 11
 _RTEXT_FILTER_SKIP_STATS = 8
@@ -137,7 +138,8 @@ def _decode_link(octets: bytes, start: int, end: int, gone: bool) -> LinkSeen | 
     family, _, index, flags, _ = _IFINFOMSG.unpack_from(octets, start)
     if family != socket.AF_UNSPEC:
         return None  # a bridge port's own message: says nothing of the interface
-    name, mac, mtu, kind = "", b"", 0, ""
+    name, mac, mtu, kind, alias = "", b"", 0, "", ""
+    numbers = {_IFLA_LINK: 0, _IFLA_MASTER: 0, _IFLA_GROUP: 0}
     for number, payload in attributes(octets, start + 16, end):
         if number == _IFLA_IFNAME:
             name = payload.rstrip(b"\0").decode(errors="replace")
@@ -145,6 +147,10 @@ def _decode_link(octets: bytes, start: int, end: int, gone: bool) -> LinkSeen | 
             mac = payload
         elif number == _IFLA_MTU:
             mtu = _U32.unpack(payload)[0]
+        elif number in numbers and len(payload) == 4:
+            numbers[number] = _U32.unpack(payload)[0]
+        elif number == _IFLA_ALIAS:
+            alias = payload.rstrip(b"\0").decode(errors="replace")
         elif number == _IFLA_LINKINFO:
             for inner, value in attributes(payload, 0, len(payload)):
                 if inner == _IFLA_INFO_KIND:
@@ -152,7 +158,20 @@ def _decode_link(octets: bytes, start: int, end: int, gone: bool) -> LinkSeen | 
     if gone:
         return LinkGone(index=index, name=name)
     up, running = bool(flags & IFF_UP), bool(flags & IFF_RUNNING)
-    return LinkSeen(index=index, name=name, up=up, running=running, mac=mac, mtu=mtu, kind=kind, flags=flags)
+    return LinkSeen(
+        index=index,
+        name=name,
+        up=up,
+        running=running,
+        mac=mac,
+        mtu=mtu,
+        kind=kind,
+        flags=flags,
+        below=numbers[_IFLA_LINK],
+        master=numbers[_IFLA_MASTER],
+        group=numbers[_IFLA_GROUP],
+        alias=alias,
+    )
 
 
 def _decode_address(octets: bytes, start: int, end: int, gone: bool) -> AddressSeen | AddressGone | None:

@@ -40,6 +40,10 @@ class LinkSeen(msgspec.Struct, frozen=True, kw_only=True):
     mtu: int = 0
     kind: str = ""  # macvlan, veth, bond …; "" for hardware and loopback
     flags: int = 0
+    below: int = 0  # index of the interface it stands on (IFLA_LINK)
+    master: int = 0  # index of the bridge, bond or VRF it belongs to
+    group: int = 0
+    alias: str = ""
 
     @property
     def loopback(self) -> bool:

@@ -9,6 +9,7 @@ of the files, in the network of a virtual address where there is one.
 from collections.abc import Iterator, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from holdfast.base.address import Address, Mac, parse, text
 from holdfast.base.time import Nanoseconds
@@ -85,7 +86,7 @@ def build_cluster(files: Sequence[tuple[str, str, VrrpPlan]]) -> Cluster:
     Of virtual routers that differ in nothing that matters one stands for all: a thousand are tried as fast as one.
     """
     names = [name for name, _, _ in files]
-    whole = [plan for _, _, plan in files]
+    whole = [without_devices(plan) for _, _, plan in files]
     plans, alike = _thinned(names, whole)
     groups = _groups(plans)
     segments = _segments(plans, groups)
@@ -179,6 +180,30 @@ def _kind(config: InstanceConfig, order: list[Address]) -> bytes:
         notify=NotifyCommands(),
     )
     return msgspec.msgpack.encode(kind)
+
+
+def without_devices(plan: VrrpPlan) -> VrrpPlan:
+    """The plan with each VMAC and ipvlan replaced by the interface below: which MAC is used decides nothing here."""
+    if not plan.devices:
+        return plan
+    below = {device.name: device.base for device in plan.devices}
+
+    def grounded(addresses: tuple[VirtualAddress, ...]) -> tuple[VirtualAddress, ...]:
+        return tuple(replace(one, interface=below.get(one.interface or "", one.interface)) for one in addresses)
+
+    instances = tuple(
+        replace(
+            one,
+            interface=one.network,
+            base="",
+            sends_on_base=False,
+            source_on_base=False,
+            addresses=grounded(one.addresses),
+            excluded=grounded(one.excluded),
+        )
+        for one in plan.instances
+    )
+    return replace(plan, instances=instances, devices=())
 
 
 def interfaces_of(plan: VrrpPlan) -> list[str]:

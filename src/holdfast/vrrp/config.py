@@ -91,6 +91,21 @@ class VirtualAddress(msgspec.Struct, frozen=True, kw_only=True):
     autojoin: bool = False
     preferred_lft_s: int | None = None  # None: for ever; 0: deprecated, never chosen as a source
     no_track: bool = False
+    own_mac: bool = False  # `use_vmac`: on an interface that carries the virtual MAC; `interface` names it
+
+
+class VirtualDevice(msgspec.Struct, frozen=True, kw_only=True):
+    """An interface made for instances on top of another one: a macvlan with the virtual MAC, or an ipvlan."""
+
+    name: str
+    base: str  # the interface below
+    kind: str = "macvlan"  # or ipvlan
+    mac: bytes = b""  # macvlan: six octets
+    mode: str = "private"  # macvlan: private; ipvlan: bridge, private, vepa
+    group: int | None = None  # link group; None: that of the base
+    ipv6: bool = False  # whether IPv6 addresses will be on it
+    address: VirtualAddress | None = None  # ipvlan: its own address
+    joins: tuple[Address, ...] = ()  # groups the base joins for it: reports must not leave with the virtual MAC
 
 
 class StaticAddress(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,7 +179,10 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     vrid: int
-    interface: str  # "" for a unicast instance without an interface
+    interface: str  # "" for a unicast instance without an interface; the VMAC or ipvlan where it has one
+    base: str = ""  # the interface below the VMAC or ipvlan; "" without one
+    sends_on_base: bool = False  # adverts leave and arrive on the base (`vmac_xmit_base`)
+    source_on_base: bool = False  # adverts have the base's address
     family: Family
     version: int  # 2 or 3
     priority: int = 100
@@ -211,6 +229,21 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True):
     announce: AnnounceConfig = AnnounceConfig()
     notify: NotifyCommands = NotifyCommands()
     notify_priority_changes: bool = False
+
+    @property
+    def wire(self) -> str:
+        """The interface adverts leave and arrive through."""
+        return self.base if self.sends_on_base else self.interface
+
+    @property
+    def home(self) -> str:
+        """The interface whose address adverts have as their source."""
+        return self.base if self.source_on_base else self.interface
+
+    @property
+    def network(self) -> str:
+        """The interface that leads to the other routers: the base of a VMAC, else the instance's own."""
+        return self.base or self.interface
 
     @property
     def unicast(self) -> bool:

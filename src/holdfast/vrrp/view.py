@@ -74,6 +74,7 @@ class InstanceView(msgspec.Struct, frozen=True, kw_only=True):
     sync_group: str | None
     statistics: dict[str, int]
     trackers: list[TrackedView] = []
+    base: str = ""  # the interface below a VMAC or ipvlan
     owner: bool = False  # of the addresses: priority 255
     preempt: bool = True
     preempt_delay_s: float = 0.0

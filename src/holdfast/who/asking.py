@@ -194,7 +194,9 @@ def of_wire(question: Question, heard: Heard, kernel: Kernel) -> list[Evidence]:
     found = []
     if heard.refused:
         found.append(Evidence(source="neighbours", says=f"the wire was not asked: {heard.refused}"))
-    own = {link.mac for link in kernel.links.values()}
+    # a VMAC's MAC is the master's, whichever host that is
+    own = {link.mac for link in kernel.links.values() if link.kind != "macvlan"}
+    own |= {link.mac for _, link in kernel.holding(question.address)}
     macs = dict.fromkeys(one.mac for one in heard.answers if one.address == question.address and one.mac not in own)
     for mac in macs:
         asked = "a question on" if len(question.address) == 4 else "a solicitation on"
