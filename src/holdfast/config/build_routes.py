@@ -45,7 +45,9 @@ class RouteReader:
                 made = self._one(block.name, entry)
             except Unfit as unfit:
                 if not told:
-                    told.append(Trouble(unfit.what, unfit.cure, "the line is left aside", token=unfit.word))
+                    condition = Condition.NONE if unfit.accepted else Condition.GENERAL
+                    trouble = Trouble(unfit.what, unfit.cure, "the line is left aside", token=unfit.word)
+                    told.append(msgspec.structs.replace(trouble, condition=condition))
             for trouble in told:
                 self._context.tell(entry, trouble)
             if made is not None:

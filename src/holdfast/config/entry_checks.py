@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 from holdfast.config import values
-from holdfast.config.findings import Trouble
+from holdfast.config.findings import Condition, Trouble
 from holdfast.config.keywords import Arg, Block
 from holdfast.config.keywords_lines import ROUTE, ROUTE_TYPES, RULE, U32
 
@@ -85,7 +85,9 @@ def _argument(arg: Arg, name: str, words: tuple[str, ...], position: int, tell: 
     if arg.kind == "gateway" and position < len(words) and words[position] in ("inet", "inet6"):
         position += 1
     if position >= len(words):
-        tell(Trouble(f"{name} needs a value", "write one after it", "it is left aside", word=len(words) - 1))
+        cure, meanwhile = "write one after it", "it is left aside"
+        last = len(words) - 1
+        tell(Trouble(f"{name} needs a value", cure, meanwhile, word=last, condition=Condition.MISSING))
         return position
     reader = values.READERS.get(arg.kind)
     if arg.kind == "locked":

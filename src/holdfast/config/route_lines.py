@@ -129,8 +129,8 @@ def read_route(words: tuple[str, ...], names: Names) -> RouteEntry:
     route.family = route.family or told or by_gateway
     if route.family == AF_INET6 and any(len(hop.via) == 4 for hop in hops):
         raise Unfit("an IPv6 route can't have an IPv4 gateway", "write an IPv6 gateway")
-    if route.kind in _NO_HOP and any(hop.via or hop.device for hop in hops):
-        raise Unfit(f"a {route.kind} route leads nowhere", "remove via, dev and nexthop", route.kind)
+    if route.family == AF_INET and route.kind in _NO_HOP and any(hop.via or hop.device for hop in hops):
+        raise Unfit(f"a {route.kind} route leads nowhere", "remove via, dev and nexthop", route.kind, accepted=True)
     if route.hops and (route.hop.via or route.hop.device):
         raise Unfit("the route has via or dev, and nexthop", "put every gateway into a nexthop of its own", "nexthop")
     if not (route.kind in _NO_HOP or route.hops or route.hop.via or route.hop.device):
@@ -145,7 +145,7 @@ def _option(route: _Route, left: Words) -> None:
     word = left.take()
     if word in ROUTE_TYPES and route.to is None:
         if word not in TYPES:
-            raise Unfit(f"Linux has no {word} routes", "remove the line", word)
+            raise Unfit(f"Linux has no {word} routes", "remove the line", word, accepted=True)
         route.kind = word
     elif word == "to":
         if left.peek() in ROUTE_TYPES:

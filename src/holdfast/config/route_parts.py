@@ -24,11 +24,14 @@ _BUILT_IN: dict[str, dict[str, int]] = {
 
 
 class Unfit(Exception):
-    """The line can't be carried out: what is wrong, the cure, and the word meant."""
+    """The line can't be carried out: what is wrong, the cure, and the word meant.
 
-    def __init__(self, what: str, cure: str, word: str = "") -> None:
+    `accepted`: keepalived reads the line without a word, and the kernel refuses what it makes of it.
+    """
+
+    def __init__(self, what: str, cure: str, word: str = "", *, accepted: bool = False) -> None:
         super().__init__(what)
-        self.what, self.cure, self.word = what, cure, word
+        self.what, self.cure, self.word, self.accepted = what, cure, word, accepted
 
 
 class Names:
@@ -53,7 +56,7 @@ class Names:
                 where = f"{_DIRECTORIES[-1]}/{table}"
                 raise Unfit(f"there is no {word!r} in {where}", "write its number, or add the name there", word)
         if not 0 <= found <= most:
-            raise Unfit(f"{word} is out of range", f"use 0 to {most}", word)
+            raise Unfit(f"{word} is out of range", f"use 0 to {most}", word, accepted=table == "rt_tables")
         return found
 
     def _table(self, name: str) -> dict[str, int]:

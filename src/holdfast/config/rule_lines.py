@@ -137,7 +137,8 @@ def _match(chosen: dict[str, Any], left: Words, names: Names, word: str) -> None
 def _range(written: str, word: str, most: int) -> tuple[int, int]:
     found = re.fullmatch(r"([0-9]{1,10})(?:-([0-9]{1,10}))?", written)
     if found is None or not int(found[1]) <= int(found[2] or found[1]) <= most:
-        raise Unfit(f"{word} can't be {written!r}", f"write FIRST-LAST, at most {most}", written)
+        cure = f"write FIRST-LAST, at most {most}"
+        raise Unfit(f"{word} can't be {written!r}", cure, written, accepted=found is not None)
     return int(found[1]), int(found[2] or found[1])
 
 

@@ -33,6 +33,9 @@ CURES = {
 }
 
 
+Place = tuple[bool, int, bytes]
+
+
 class Ready:
     """One entry with its interfaces put in."""
 
@@ -42,18 +45,22 @@ class Ready:
         self.entry = entry
         self.add = add
         self.delete = delete
-        self.seen: Entry | None = None  # as the kernel would tell of it; made when it is first needed
+        self.seen: Entry | None = None  # made when it is first needed
 
     @property
     def exclusive(self) -> bool:
         """Whether the kernel refuses it beside another route to the same place; a rule is judged by all it says."""
         return bool(struct.unpack_from("=H", self.add, 6)[0] & NLM_F_EXCL) and self.entry.name.startswith("route")
 
-    def is_meant_by(self, gone: Entry) -> bool:
-        """Whether a notification speaks of it."""
+    def known_as(self) -> Entry:
+        """As the kernel would tell of it."""
         if self.seen is None:
             self.seen = entry_of(self.add)
-        return self.seen.is_told_of_by(gone)
+        return self.seen
+
+    def is_meant_by(self, gone: Entry) -> bool:
+        """Whether a notification speaks of it."""
+        return self.known_as().is_told_of_by(gone)
 
 
 class Routes:
@@ -230,10 +237,12 @@ class Routes:
             self._say(LogLine(Level.ERROR, str(refused), "netlink"))
             return
         back: list[tuple[int, Ready]] = []
+        known = self._by_place() if gone else {}
         for one in gone:
-            found = self._find(one.entry)
+            found = next((it for it in known.get(one.entry.place, ()) if it[1].is_meant_by(one.entry)), None)
             if found is None:
                 continue
+            known[one.entry.place].remove(found)
             slot, ready = found
             del self._held[slot][ready.add]
             if not one.by_kernel and (ready.entry.tracked or slot == STATICS):
@@ -245,12 +254,13 @@ class Routes:
         else:
             self._add(back)
 
-    def _find(self, gone: Entry) -> tuple[int, Ready] | None:
+    def _by_place(self) -> dict[Place, list[tuple[int, Ready]]]:
+        """What is held, by what a notification shows first: a thousand may go at once, with their interface."""
+        known: dict[Place, list[tuple[int, Ready]]] = {}
         for slot, held in self._held.items():
             for ready in held.values():
-                if ready.is_meant_by(gone):
-                    return slot, ready
-        return None
+                known.setdefault(ready.known_as().place, []).append((slot, ready))
+        return known
 
     def renew(self, changed: Iterable[Interface]) -> None:
         """Interfaces changed: entries that lead to one with another index are made anew, those lost put in again."""

@@ -215,6 +215,7 @@ def interfaces_of(plan: VrrpPlan) -> list[str]:
         for name in (
             *(address.interface or "" for address in (*config.addresses, *config.excluded)),
             *(use.name for use in config.trackers if use.kind == "interface"),
+            *(name for route in config.routes for name in route.interfaces),
         )
     ]
     named = [name for name in dict.fromkeys((*own, *more)) if name]
