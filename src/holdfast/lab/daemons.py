@@ -100,13 +100,27 @@ def start_frr(host: Host, router: FrrRouter) -> list[Spawned]:
         f"vrrp {router.vrid} {'ipv6' if six else 'ip'} {router.vip}",
     ]
     vrrp = host.write("vrrpd.conf", "log stdout\ninterface eth0\n" + "".join(f" {line}\n" for line in lines) + "!\n")
+    spawned, common = _start_zebra(host)
+    spawned.append(host.spawn(str(FRR_DIRECTORY / "vrrpd"), *common, "-f", vrrp, "-i", "/run/frr/vrrpd.pid"))
+    return spawned
+
+
+def start_frr_bfd(host: Host, configuration: str) -> list[Spawned]:
+    """FRR's zebra and bfdd on `host`."""
+    written = host.write("bfdd.conf", "log stdout\n" + configuration)
+    spawned, common = _start_zebra(host)
+    spawned.append(host.spawn(str(FRR_DIRECTORY / "bfdd"), *common, "-f", written, "-i", "/run/frr/bfdd.pid"))
+    return spawned
+
+
+def _start_zebra(host: Host) -> tuple[list[Spawned], tuple[str, ...]]:
+    """zebra as the user `frr` that the package made, and the options FRR's daemons share."""
     zebra = host.write("zebra.conf", "log stdout\n")
     host.run("sh", "-c", "install -d -o frr -g frr /run/frr")
     common = ("-u", "frr", "-g", "frr", "-P", "0", "-z", "/run/frr/zserv.api", "--vty_socket", "/run/frr")
     spawned = [host.spawn(str(FRR_DIRECTORY / "zebra"), *common, "-f", zebra, "-i", "/run/frr/zebra.pid")]
     wait_until(lambda: host.run("ls", "/run/frr").count("zserv.api") > 0, 5, "zebra listens")
-    spawned.append(host.spawn(str(FRR_DIRECTORY / "vrrpd"), *common, "-f", vrrp, "-i", "/run/frr/vrrpd.pid"))
-    return spawned
+    return spawned, common
 
 
 class UcarpHost(msgspec.Struct, frozen=True, kw_only=True):
