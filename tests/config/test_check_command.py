@@ -58,7 +58,7 @@ def test_json_is_a_document_a_file(tmp_path: Path) -> None:
         "problems": [],
         "would_run": {
             "instances": [
-                {"name": "VI", "vrid": 51, "interface": "eth0", "family": "ipv4", "version": 2, "priority": 100,
+                {"name": "VI", "protocol": "vrrp", "vrid": 51, "interface": "eth0", "family": "ipv4", "version": 2, "priority": 100,
                  "vips": ["192.0.2.1/24"]}
             ],
             "sync_groups": [], "trackers": [], "virtual_servers": [], "bfd": [],

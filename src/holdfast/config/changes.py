@@ -38,6 +38,7 @@ RISKS = {
     "auth_type": DROPPED,
     "auth_pass": DROPPED,
     "auth_hmac": "peers that lack the key, or insist on signatures, drop these adverts, and become MASTER beside it",
+    "carp": "peers with another password drop these adverts; with another advskew the addresses may move",
     "unicast_peers": "a peer hears this node only while each names the other",
     "source": "peers that name the old address no longer hear this node",
     "unicast_ttl": "peers with min_ttl or max_ttl may drop these adverts",
@@ -106,7 +107,8 @@ def _instances(running: VrrpPlan, new: VrrpPlan) -> Iterator[Change]:
 
 def _identity(one: InstanceConfig) -> str:
     how = "unicast" if one.unicast else "multicast"
-    return f"VRID {one.vrid} on {one.interface or 'any interface'} (IPv{int(one.family)}, {how})"
+    number = f"{'VRID' if one.carp is None else 'CARP vhid'} {one.vrid}"
+    return f"{number} on {one.interface or 'any interface'} (IPv{int(one.family)}, {how})"
 
 
 def _changed(was: InstanceConfig, becomes: InstanceConfig) -> Iterator[Change]:
@@ -115,6 +117,8 @@ def _changed(was: InstanceConfig, becomes: InstanceConfig) -> Iterator[Change]:
             what, risk = _addresses(getattr(was, field), getattr(becomes, field))
         elif field in ("routes", "rules"):
             what, risk = _entries(field, getattr(was, field), getattr(becomes, field)), ""
+        elif becomes.carp is not None and field in ("priority", "adver_interval_ns", "down_timer_adverts"):
+            continue  # `carp` has said it
         elif field == "adver_interval_ns":
             what = f"advert_int: {x} → {y}"
             risk = DROPPED if becomes.version == 2 else "backups take this over from a master's next advert"
@@ -193,7 +197,8 @@ def _differing(was: msgspec.Struct, becomes: msgspec.Struct) -> Iterator[tuple[s
         x, y = getattr(was, field), getattr(becomes, field)
         if x != y:
             shown = _value(field, x), _value(field, y)
-            yield field, shown[0], shown[1] if field != "auth_hmac" or shown[0] != shown[1] else OTHER_OCTETS
+            same = field in ("auth_hmac", "carp") and shown[0] == shown[1]
+            yield field, shown[0], OTHER_OCTETS if same else shown[1]
 
 
 def _shown(addresses: tuple[VirtualAddress, ...]) -> str:
@@ -207,7 +212,7 @@ def _value(field: str, value: object) -> str:
             return "on" if value else "off"
         case int() if field.endswith("_ns"):
             return span_text(value)
-        case bytes() if field == "auth_pass":
+        case bytes() if field in ("auth_pass", "password"):
             return "********"
         case bytes():
             return text(Address(value)) if len(value) in (4, 16) else value.hex()

@@ -139,6 +139,7 @@ def _process(one: ProcessConfig) -> dict[str, Any]:
 def _instance(instance: InstanceConfig) -> dict[str, Any]:
     return {
         "name": instance.name,
+        "protocol": instance.protocol,
         "vrid": instance.vrid,
         "interface": instance.interface,
         "family": "ipv4" if instance.family == 4 else "ipv6",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from holdfast.base.address import text
-from holdfast.base.time import span_text
+from holdfast.base.time import SECOND, span_text
 from holdfast.config.plan import VrrpPlan
 from holdfast.vrrp.config import (
     OWNER,
@@ -73,9 +73,9 @@ def pair_instances(first: VrrpPlan, second: VrrpPlan) -> tuple[Pairs, list[Insta
     """The instances that belong together, then those that only the first plan has, and only the second."""
     left, right, pairs = list(first.instances), list(second.instances), []
     tests: tuple[Callable[[InstanceConfig, InstanceConfig], bool], ...] = (
-        lambda a, b: (a.family, a.vrid, a.name) == (b.family, b.vrid, b.name),
-        lambda a, b: (a.family, a.vrid) == (b.family, b.vrid) and bool(_addresses(a) & _addresses(b)),
-        lambda a, b: (a.family, a.vrid) == (b.family, b.vrid),
+        lambda a, b: (_number(a), a.name) == (_number(b), b.name),
+        lambda a, b: _number(a) == _number(b) and bool(_addresses(a) & _addresses(b)),
+        lambda a, b: _number(a) == _number(b),
         lambda a, b: a.family == b.family and (a.name == b.name or bool(_addresses(a) & _addresses(b))),
     )
     for belongs in tests:
@@ -89,6 +89,10 @@ def pair_instances(first: VrrpPlan, second: VrrpPlan) -> tuple[Pairs, list[Insta
     return sorted(pairs, key=lambda pair: order[id(pair[0])]), left, right
 
 
+def _number(instance: InstanceConfig) -> tuple[int, str, int]:
+    return instance.family, instance.protocol, instance.vrid
+
+
 def _presence(instance: InstanceConfig, present: bool) -> str:
     return f"VRID {instance.vrid} on {instance.interface or 'any interface'}" if present else "absent"
 
@@ -98,11 +102,13 @@ def _addresses(instance: InstanceConfig) -> frozenset[bytes]:
 
 
 def _pair(a: InstanceConfig, b: InstanceConfig) -> Iterator[Difference]:
-    yield from _wire(a, b)
+    carp = a.carp is not None or b.carp is not None
+    yield from _carp(a, b) if carp else _wire(a, b)
     yield from _transport(a, b)
     yield from _vips(a, b)
     yield from _entries(a, b)
-    yield from _election(a, b)
+    if not carp:
+        yield from _election(a, b)
     for field, effect in ORDINARY.items():
         if getattr(a, field) != getattr(b, field):
             shown = [_value(field, getattr(one, field)) for one in (a, b)]
@@ -140,6 +146,37 @@ def _wire(a: InstanceConfig, b: InstanceConfig) -> Iterator[Difference]:
     yield from _signatures(a, b)
     if a.version == b.version == 3 and a.family is Family.IPV4:
         yield from _checksums(a, b)
+
+
+def _carp(a: InstanceConfig, b: InstanceConfig) -> Iterator[Difference]:
+    """CARP: what is under the HMAC must agree, and the one with the shorter interval leads."""
+    x, y = a.carp, b.carp
+    if x is None or y is None:
+        yield _made(a, "protocol", True, a.protocol, b.protocol, DEAF)
+        return
+    if a.vrid != b.vrid:
+        effect = "these are two virtual hosts: neither hears the other, and both become MASTER"
+        yield _made(a, "vhid", True, str(a.vrid), str(b.vrid), effect)
+    if x.password != y.password:
+        yield _made(a, "password", True, "one password", "another", DEAF)
+    if {one.address for one in a.addresses} != {one.address for one in b.addresses}:
+        effect = "the virtual addresses are under the HMAC: " + DEAF
+        yield _made(a, "virtual_ipaddress under the HMAC", True, _list(a.addresses), _list(b.addresses), effect)
+    if x.anti_replay != y.anti_replay:
+        effect = "one refuses old adverts of the other, and the other does not"
+        yield _made(a, "anti_replay", False, _value("", x.anti_replay), _value("", y.anti_replay), effect)
+    first, second = [f"{span_text(one.adver_interval_ns)} (advbase {c.advbase}, advskew {c.advskew + c.demotion})"
+                 for one, c in ((a, x), (b, y))]  # fmt: skip
+    if a.adver_interval_ns == b.adver_interval_ns:
+        effect = "equal: after a tie the lower address wins, whichever host that is"
+        yield _made(a, "interval equal", False, first, second, effect)
+    else:
+        faster = "first" if a.adver_interval_ns < b.adver_interval_ns else "second"
+        yield _made(a, "interval", False, first, second, f"as it should: the {faster} is MASTER while both are well")
+    patience = [c.dead_ratio * c.advbase * SECOND for c in (x, y)]
+    if patience[0] < b.adver_interval_ns or patience[1] < a.adver_interval_ns:
+        effect = "one counts as dead before its next advert: the other takes over from it again and again"
+        yield _made(a, "dead_ratio", True, first, second, effect)
 
 
 def _signatures(a: InstanceConfig, b: InstanceConfig) -> Iterator[Difference]:

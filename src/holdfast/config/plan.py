@@ -126,7 +126,7 @@ def plan_lines(value: object, name: str = "plan") -> Iterator[str]:
         for number, inner in enumerate(value):
             yield from plan_lines(inner, f"{name}.{number}")
     elif isinstance(value, bytes):
-        secret = name.endswith(("auth_pass", "secret"))
+        secret = name.endswith(("auth_pass", "secret", "password"))
         yield f"{name} = {'********' if secret else text(Address(value)) if len(value) in (4, 16) else value.hex()}"
     else:
         yield f"{name} = {value}"

@@ -203,7 +203,9 @@ def _master(about: About) -> Told:
     changes += _would_fault(about, "the addresses are released at once, and a backup takes over")
     ours = view.effective_priority
     above = f" (or as much, from an address above {view.source})" if view.source else ""
-    if view.owner:
+    if view.carp is not None:
+        changes.append(_faster(view))
+    elif view.owner:
         changes.append(Reason("owner", "nobody outranks 255: only a fault or a stop here moves the addresses"))
     else:
         changes.append(Reason("outranked", f"a router that advertises more than {ours}{above} takes over"))
@@ -212,6 +214,14 @@ def _master(about: About) -> Told:
     else:
         changes.append(Reason("switch", f"`holdfast switch {view.name} --away` hands the addresses over"))
     return reasons, [], changes
+
+
+def _faster(view: InstanceView) -> Reason:
+    """What outranks a CARP master: the interval is its rank, and of equals the lower address stays."""
+    every = f"advbase {view.carp.advertised_advbase}, advskew {view.carp.advertised_advskew}" if view.carp else ""
+    lower = f" (or as often, from an address below {view.source})" if view.source else ""
+    text = f"a host that advertises more often than every {span(view.advert_interval_s)} ({every}){lower} takes over"
+    return Reason("outranked", text)
 
 
 def _if_it_fails(about: About, one: TrackedView) -> Reason:
@@ -290,6 +300,21 @@ def _held_back(about: About) -> list[Reason]:
     return [Reason("held", f"held back by {held.by}: it advertises the lowest priority {until}")]
 
 
+def _slower(view: InstanceView, master: MasterView, sums: tuple[Reason, ...]) -> list[Reason]:
+    """Why a CARP backup leaves its master in place."""
+    ours, theirs = view.advert_interval_s, view.master_advert_interval_s
+    compared = f"we would advertise every {span(ours)}, {master.address} does every {span(theirs)}"
+    if ours > theirs:
+        return [Reason("lower-priority", f"{compared}: the faster one is master", sums)]
+    if ours == theirs:
+        return [Reason("equal-priority", f"{compared}: a backup does not replace an equal master", sums)]
+    if not view.preempt:
+        text = f"{compared}, but without preempt: it does not take over from a living master"
+        return [Reason("nopreempt", text, sums)]
+    delay = f"; preempt_delay ends in {span(view.preempt_in_s)}" if view.preempt_in_s is not None else ""
+    return [Reason("outranks", f"{compared}: it takes over at its next advert{delay}", sums)]
+
+
 def _listening(about: About) -> Reason:
     span_s = about.view.takes_over_in_s or 0.0
     return Reason("listening", f"no master is heard: it takes over in {span(span_s)} unless one is")
@@ -299,6 +324,8 @@ def _outranked(about: About, master: MasterView) -> list[Reason]:
     view = about.view
     ours, theirs = view.effective_priority, master.priority
     sums = (arithmetic(about),)
+    if view.carp is not None:
+        return _slower(view, master, sums)
     if theirs == OWNER:
         return [Reason("owner", f"{master.address} owns the addresses (priority 255): nobody outranks it")]
     if ours < theirs:

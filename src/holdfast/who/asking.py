@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 from holdfast.base.address import Address, Mac, is_link_local, mac_text, parse, text
+from holdfast.carp.config import priority_of
+from holdfast.carp.packet import decode_carp, looks_like_carp
 from holdfast.kernel.errors import KernelRefused
 from holdfast.kernel.neighbour_probe import Answer, NeighbourProbe, Overheard
 from holdfast.kernel.netlink import NetlinkSocket
@@ -144,6 +146,11 @@ def advertised(heard: Heard, question: Question) -> dict[tuple[Address, Mac], in
     vrid = question.instance["vrid"] if question.instance else None
     family = question.instance["family"] if question.instance else None
     for one in heard.adverts:
+        if looks_like_carp(one.message):  # names no address: known by the instance
+            carp = decode_carp(one.message)
+            if question.instance and question.instance.get("protocol") == "carp" and vrid == carp.vhid:
+                found[one.source, one.mac] = priority_of(carp.advbase, carp.advskew)
+            continue
         six = len(one.source) == 16
         try:
             advert = decode_vrrp(one.message, six)
