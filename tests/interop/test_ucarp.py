@@ -93,6 +93,7 @@ def test_without_preempt_the_slower_master_stays(lab: Lab) -> None:
 
 def _heard(host: Host) -> int:
     try:
-        return int(holdfast_status(host)["instances"][0]["statistics"].get("adverts_received", 0))
+        instances = holdfast_status(host)["instances"]
     except subprocess.CalledProcessError:
         return 0  # not started yet
+    return int(instances[0]["statistics"]["adverts_received"]) if instances else 0
