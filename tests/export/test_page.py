@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from holdfast.lab.hosts import wait_until
+from tests.export.test_web import SERVICE
 from tests.export.web_site import PORT, TOKEN, WebSite, web_site
 
 URL = f"http://127.0.0.1:{PORT}/"
@@ -89,6 +90,8 @@ def test_click_and_keys(seen: Seen) -> None:
     page.focus(".vip[aria-label*='instance web']")
     page.keyboard.press("Enter")
     expect(page.locator("#filter")).to_have_text("web only ✕")
+    expect(page.locator("#why-title")).to_have_text("Why is web BACKUP?")
+    expect(page.locator("#why")).to_contain_text("What would change it")
     page.focus(".mark.state")
     expect(page.locator("#tip")).to_contain_text("started")
     page.focus("#timeline")
@@ -97,6 +100,25 @@ def test_click_and_keys(seen: Seen) -> None:
         page.keyboard.press(key)
     page.keyboard.press("-")
     assert page.locator("#timeline svg").inner_html() != before
+
+
+def test_incidents_servers_and_words_that_look_like_markup(seen: Seen, site: WebSite) -> None:
+    page = seen.page
+    evil = '<img src=x onerror="document.title=1">'
+    status = site.get("/api/status") | {"virtual_servers": [{**SERVICE, "name": f"a {evil}"}], "bfd": []}
+    status["incidents"] = [{"number": 1, "instance": "web", "cause": "unheard", "text": f"heard {evil}", "count": 3,
+                            "cure": "let VRRP through", "opened_s_ago": 7}]  # fmt: skip
+    page.route("**/api/status", lambda route: route.fulfill(json=status))
+    expect(page.locator("#verdict")).to_have_text("Two masters: web")
+    expect(page.get_by_role("alert")).to_contain_text("Cure: let VRRP through")
+    services = page.locator("#services")
+    expect(services).to_contain_text(evil)
+    expect(services).to_contain_text("no quorum")
+    expect(services).to_contain_text("Sorry server 10.0.0.9:80, serving now")
+    services.get_by_text("✗ HTTP_GET").hover()
+    expect(page.locator("#tip")).to_have_text("HTTP_GET: status 500")
+    assert not page.locator("main img").count()
+    assert page.title() != "1"
 
 
 def test_dark_and_phone(seen: Seen) -> None:

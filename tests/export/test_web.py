@@ -18,9 +18,12 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
 
+from holdfast.export.web import metrics
 from holdfast.export.web.bounds import PLACES
 from holdfast.export.web.commands import Guard, RefusedError, request
+from holdfast.export.web.reasons import reasons
 from holdfast.export.web_messages import parse_listen
+from holdfast.lab.daemons import holdfast_command
 from holdfast.lab.hosts import descendants, wait_until
 from tests.export.web_site import TOKEN, WebSite, web_site
 
@@ -132,6 +135,51 @@ def test_the_page_of_metrics_has_each_of_them(site: WebSite) -> None:
     assert told == {(f.name + ends.get(f.type, ""), f.type) for f in families(octets)}
 
 
+CHECK = {"kind": "HTTP_GET", "ok": False, "since": None, "last_run": "2026-01-01T00:00:00+00:00", "detail": "status 500"}
+SERVICE = {
+    "name": "192.0.2.1:80", "protocol": "TCP", "forwarding": "NAT", "scheduler": "rr", "label": "", "quorum": 1,
+    "quorum_met": False, "live_weight": 3, "suspended": False, "hysteresis": 0,
+    "sorry_server": {"address": "10.0.0.9", "port": 80, "active": True},
+    "real_servers": [
+        {"address": "10.0.0.7", "port": 80, "label": "[10.0.0.7]:tcp:80", "weight": 4, "effective_weight": 3, "alive": True,
+         "state": "down", "held_weight": None, "slow_start_percent": None, "inhibit_on_failure": False, "checks": [CHECK],
+         "connections": {"active": 5, "inactive": 6, "total": 70, "bytes_in": 800, "bytes_out": 900}},
+    ],
+}  # fmt: skip
+"""A virtual server as the status shows it."""
+
+
+def test_metrics_of_virtual_servers() -> None:
+    now_s = 1767225602.5  # 2.5 s after the check was last made
+    samples = [sample for family in metrics._services([SERVICE], now_s) for sample in family.samples]
+    server = {"service": "192.0.2.1:80", "server": "[10.0.0.7]:tcp:80"}
+    check = {**server, "check": "HTTP_GET", "number": "0"}
+    assert [(sample.name, sample.labels, sample.value) for sample in samples] == [
+        ("holdfast_quorum_met", {"service": "192.0.2.1:80"}, 0),
+        ("holdfast_live_weight", {"service": "192.0.2.1:80"}, 3),
+        ("holdfast_server_alive", server, 1),
+        ("holdfast_server_weight", server, 3),
+        ("holdfast_server_connections", {**server, "kind": "active"}, 5),
+        ("holdfast_server_connections", {**server, "kind": "inactive"}, 6),
+        ("holdfast_server_accepted_connections_total", server, 70),
+        ("holdfast_server_bytes_total", {**server, "direction": "in"}, 800),
+        ("holdfast_server_bytes_total", {**server, "direction": "out"}, 900),
+        ("holdfast_check_ok", check, 0),
+        ("holdfast_check_age_seconds", check, 2.5),
+    ]
+
+
+def test_reasons_of_virtual_servers() -> None:
+    status = {"instances": [], "sync_groups": [], "incidents": [], "virtual_servers": [SERVICE]}
+    whole = reasons(status, "192.0.2.1:80", "", [])
+    assert whole is not None
+    assert whole["state"] == "DOWN"
+    one = reasons(status, "192.0.2.1:80", "10.0.0.7:80", [])
+    assert one is not None
+    assert one["state"] == "DOWN"
+    assert reasons(status, "192.0.2.1:80", "10.0.0.8", []) is None
+
+
 def test_alert_rules_and_dashboard_name_metrics_that_are_there() -> None:
     rules = ROOT / "packaging/prometheus/holdfast.rules.yml"
     subprocess.run(["promtool", "check", "rules", rules], check=True, capture_output=True)
@@ -168,6 +216,10 @@ def test_alert_rules_and_dashboard_name_metrics_that_are_there() -> None:
         ("/api/events?limit=0", 400),
         ("/api/events?limit=1e3", 400),
         ("/api/adverts", 200),
+        ("/api/why?name=web", 200),
+        ("/api/why?name=none", 404),
+        ("/api/why?name=web&server=10.0.0.7", 404),
+        ("/api/why", 400),
         ("/static/app.js", 200),
         ("/static/none.js", 404),
         ("/static/../app.py", 404),
@@ -194,6 +246,11 @@ def test_the_api_says_what_the_commands_say(site: WebSite) -> None:
     [master] = [row for row in rows if row.get("state") == "MASTER" and row["kind"] == "state"]
     assert master["cause"]
     assert not [row for row in rows if row["name"] == "web"]
+    why = site.get("/api/why?name=web")
+    assert (why["name"], why["state"]) == ("web", "BACKUP")
+    assert why["reasons"][0]["text"]
+    told = json.loads(site.b.run(*holdfast_command("why", "web", "--json", "--run-dir", "/run/holdfast")))
+    assert why.keys() == told.keys()
 
 
 def test_commands_need_the_token(site: WebSite) -> None:
@@ -271,7 +328,7 @@ def test_what_is_no_place_to_listen_at(text: str) -> None:
 def test_schemathesis_finds_nothing(site: WebSite) -> None:
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "run", "http://127.0.0.1:9650/api/openapi.json",
-        "--header", f"Authorization: Bearer {TOKEN}", "--max-examples", "5", "--generation-deterministic",
+        "--header", f"Authorization: Bearer {TOKEN}", "--max-examples", "3", "--generation-deterministic",
         "--exclude-checks", "positive_data_acceptance",  # what is well said may still be refused: 409
         "--phases", "examples,coverage,fuzzing",
     ]  # fmt: skip
@@ -349,6 +406,7 @@ def ended(link: socket.socket) -> bool:
 
 def test_it_has_no_privilege_left(site: WebSite) -> None:
     status = Path(f"/proc/{web_process(site)}/status").read_text()
+    assert "NoNewPrivs:\t1" in status
     assert re.findall(r"Cap(?:Prm|Eff|Bnd):\t(\w+)", status) == ["0" * 16] * 3
 
 

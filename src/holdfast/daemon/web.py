@@ -107,6 +107,8 @@ class Web:
             process.set_name("keepalived_web" if self._here.options.compatible else "holdfast_web")
             process.set_ordinary()
             process.set_nice(NICE)
+            process.go_first()
+            process.no_new_privileges()
             if not process.die_with_parent(parent):
                 return 1
             try:

@@ -17,6 +17,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_KEEPCAPS = 8
 _PR_SET_NAME = 15
 _PR_CAPBSET_DROP = 24
+_PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
@@ -202,6 +203,11 @@ def _write_oom_score_adj(score: bytes) -> None:
         os.close(fd)
 
 
+def go_first() -> None:
+    """When memory runs out this process is to be ended before others."""
+    _attempt(_write_oom_score_adj, b"500")
+
+
 # ---- capabilities ---------------------------------------------------------------------------------------------------
 
 
@@ -243,6 +249,11 @@ def keep_only(wanted: Iterable[str]) -> Refusal | None:
         return None
     return _refusal("cannot give up capabilities", ctypes.get_errno(), "allow capset(2) in the unit's SystemCallFilter",
                     "keeping them all")  # fmt: skip
+
+
+def no_new_privileges() -> None:
+    """Whatever this process executes from now on has no more privileges than it (PR_SET_NO_NEW_PRIVS)."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def keep_capabilities_across_setuid() -> None:

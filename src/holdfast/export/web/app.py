@@ -19,6 +19,7 @@ from holdfast.export.web import commands
 from holdfast.export.web.bounds import BODY_BYTES
 from holdfast.export.web.metrics import registry
 from holdfast.export.web.openapi import document
+from holdfast.export.web.reasons import reasons
 from holdfast.export.web.view import EVENTS, View
 from holdfast.export.web_messages import WebPlan
 
@@ -83,6 +84,7 @@ class Site:
             Route("/api/status", self.status),
             Route("/api/events", self.events),
             Route("/api/adverts", self.adverts),
+            Route("/api/why", self.why),
             Route("/api/live", self.live),
             *(Route(f"/api/{name}", self.command, methods=["POST"]) for name in commands.BODIES),
         ]
@@ -181,6 +183,19 @@ class Site:
         await self.view.fresh()
         rows = [row for row in self.view.events if not name or journal.concerns(row, name)]
         return reply(rows[-int(limit) :])
+
+    async def why(self, request: Request) -> Response:
+        """What `holdfast why --json` prints."""
+        asked = _named(request, {"name", "server"})
+        if "name" not in asked:
+            return failure(400, "why of what?", "send ?name= of an instance, a sync group or a virtual server")
+        await self.view.fresh()
+        if self.view.error:
+            return failure(503, self.view.error)
+        told = reasons(self.view.status, asked["name"], asked.get("server", ""), list(self.view.events))
+        if told is None:
+            return failure(404, f"there is no {asked.get('server') or asked['name']}", "see /api/status for the names")
+        return reply(told)
 
     async def adverts(self, request: Request) -> Response:
         """How regularly adverts come and go, counted while a page is open."""

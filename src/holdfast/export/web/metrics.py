@@ -146,7 +146,10 @@ def _node(status: dict[str, Any], view: View) -> Families:
     for one in status["trackers"]:
         if one["up"] is not None:
             up.add_metric((one["kind"], one["name"]), 1 if one["up"] else 0)
-    yield from (is_open, total, up)
+    session = GaugeMetricFamily("holdfast_bfd_up", "1 while the neighbour answers", labels=("name", "neighbor"))
+    for one in status.get("bfd", ()):
+        session.add_metric((one["name"], one["neighbor"]), 1 if one["up"] else 0)
+    yield from (is_open, total, up, session)
 
 
 def _services(services: Iterable[dict[str, Any]], now_s: float) -> Families:

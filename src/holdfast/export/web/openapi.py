@@ -16,6 +16,8 @@ _OBJECT = {"type": "object"}
 _ROWS = {"type": "array", "items": {"type": "object", "required": ["time", "kind", "name", "what"]}}
 _LIMIT = {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 2000}}
 _INSTANCE = {"name": "instance", "in": "query", "schema": {"type": "string", "minLength": 1, "maxLength": 200}}
+_NAME = {**_INSTANCE, "name": "name", "required": True}
+_SERVER = {**_INSTANCE, "name": "server"}
 
 REFUSALS = {
     "400": "Not what is described here.",
@@ -50,11 +52,14 @@ def document() -> dict[str, Any]:
         "/api/events": _get("What `holdfast events --json` prints, the youngest last", _ROWS, _LIMIT, _INSTANCE,
                             failures=("400", "503")),
         "/api/adverts": _get("Adverts a second, by instance: [time, counted, expected]", _OBJECT),
+        "/api/why": _get("What `holdfast why --json` prints", _OBJECT, _NAME, _SERVER, failures=("400", "503")),
         "/healthz": _get("Whether every loop turns", _OBJECT),
     }  # fmt: skip
     ready = _get("Whether an instance is MASTER: any, or the one named", _OBJECT, _INSTANCE, failures=("400", "503"))
-    ready["get"]["responses"]["404"] = _answer("No such instance.", {"$ref": "#/components/schemas/Failure"})
     paths["/readyz"] = ready
+    for path in ("/readyz", "/api/why"):
+        nobody = _answer("There is none of that name.", {"$ref": "#/components/schemas/Failure"})
+        paths[path]["get"]["responses"]["404"] = nobody
     for command, body in BODIES.items():
         reference = {"$ref": f"#/components/schemas/{body.__name__}"}
         paths[f"/api/{command}"] = {

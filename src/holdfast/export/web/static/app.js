@@ -2,9 +2,10 @@
 
 import { by } from "./draw.js";
 import { Picture, incidents } from "./picture.js";
-import { instances, services, trackers } from "./tables.js";
+import { bfd, instances, services, trackers } from "./tables.js";
 import { Timeline } from "./timeline.js";
 import { plot } from "./plot.js";
+import { why } from "./why.js";
 
 let status = null, series = {}, chosen = "", token = "", busy = false, again = false;
 
@@ -14,6 +15,7 @@ function choose(name) {
   by("filter").textContent = chosen ? `${chosen} only ✕` : "";
   timeline.only(chosen);
   draw();
+  why(chosen);
 }
 
 const picture = new Picture(choose);
@@ -66,8 +68,9 @@ function draw() {
   const focus = document.activeElement?.closest?.("[data-instance]")?.dataset.instance;
   instances(status, chosen, choose, carry);
   if (focus) document.querySelector(`[data-instance="${CSS.escape(focus)}"] button`)?.focus();
-  services(status, carry);
+  services(status, chosen, choose, carry);
   trackers(status);
+  bfd(status);
   plot(series, chosen);
 }
 
@@ -81,6 +84,7 @@ async function refresh() {
     timeline.take(await get("/api/events?limit=1000"));
     series = await get("/api/adverts");
     plot(series, chosen);
+    await why(chosen);
   } catch (failed) {
     tell(`the daemon does not answer: ${failed.message}`, "bad");
   }

@@ -32,11 +32,11 @@ export function instances(status, chosen, choose, command) {
   })));
 }
 
-export function services(status, command) {
+export function services(status, chosen, choose, command) {
   const all = status.virtual_servers || [];
   by("services-section").hidden = !all.length;
   by("services").replaceChildren(...all.slice(0, 100).map((one) => h("div", {},
-    h("h3", {}, `${one.name} `, h("span", { class: `word ${one.quorum_met ? "good" : "bad"}` },
+    h("h3", {}, h("button", { class: "name", type: "button", onclick: () => choose(one.name) }, one.name), " ", h("span", { class: `word ${one.quorum_met ? "good" : "bad"}` },
       one.suspended ? "suspended" : one.quorum_met ? "quorum met" : "no quorum"),
       ` ${one.protocol} ${one.forwarding} ${one.scheduler}`),
     table(["State", "Server", "Weight", "Connections", "Checks"], one.real_servers.slice(0, 200).map((server) => {
@@ -64,4 +64,13 @@ export function trackers(status) {
     h("tr", {}, cell("", h("span", { class: `word ${one.up === null ? "INIT" : one.up ? "up" : "down"}` },
       one.up === null ? "unknown" : one.up ? "up" : "down")),
       cell("", `${one.kind} ${one.name}`), cell("Weight", `${one.weight}`), cell("Last", one.detail)))));
+}
+
+export function bfd(status) {
+  const all = status.bfd || [];
+  by("bfd-section").hidden = !all.length;
+  by("bfd").replaceChildren(table(["State", "Session", "Neighbour", "Since", "Detects after", "Diagnostic"], all.slice(0, 300).map((one) =>
+    h("tr", {}, cell("", h("span", { class: `word ${one.up ? "up" : "down"}` }, one.state)), cell("", one.name),
+      cell("Neighbour", one.neighbor), cell("Since", ago(one.since, status.time)), cell("Detects after", `${one.detection_ms} ms`),
+      cell("Diagnostic", one.trouble || one.diagnostic)))));
 }
