@@ -133,6 +133,7 @@ def read_defaults(settings: dict[str, Node]) -> Defaults:
         lower_prio_repeat=repeat if lower_repeat is None else lower_repeat,
         garp_interval_ns=get(settings, "vrrp_garp_interval", 0),
         gna_interval_ns=get(settings, "vrrp_gna_interval", 0),
+        **extra_interfaces(settings, "vrrp_garp_extra_if", "vrrp_vmac_garp_intvl"),
     )
     directory = get(settings, "track_script_dir", TRACK_DIRECTORIES[0])
     return Defaults(
@@ -318,3 +319,9 @@ def _fifo(context: Context, settings: dict[str, Node], name: str) -> Fifo | None
     if command is not None:
         command = msgspec.structs.replace(command, argv=(*command.argv, path))
     return Fifo(path=path, uid=uid, gid=gid, script=command)
+
+
+def extra_interfaces(settings: dict[str, Node], *names: str) -> dict[str, Any]:
+    """What the first of the lines `garp_extra_if` and its old name says: [all] SECONDS."""
+    node = next((settings[name] for name in names if name in settings), None)
+    return {} if node is None else {"extra_all": node.value[0], "extra_ns": node.value[1] * SECOND}

@@ -7,7 +7,7 @@ from holdfast.base.problem import Grade
 from holdfast.base.time import CENTISECOND, SECOND
 from holdfast.config import values
 from holdfast.config.build_auth import Asked, Authentication, read_authentication
-from holdfast.config.build_global import Defaults
+from holdfast.config.build_global import Defaults, extra_interfaces
 from holdfast.config.build_notify import notify_commands
 from holdfast.config.build_routes import RouteReader
 from holdfast.config.build_tracking import BLOCKS, Trackers
@@ -548,7 +548,7 @@ class InstanceBuilder:
 
     @staticmethod
     def _has_announce(settings: dict[str, Node]) -> bool:
-        return any(name.startswith("garp_") for name in settings)
+        return any(name.startswith(("garp_", "vmac_garp_")) for name in settings)
 
     def _announce(self, settings: dict[str, Node], base: AnnounceConfig, strict: bool) -> AnnounceConfig:
         return msgspec.structs.replace(
@@ -559,4 +559,5 @@ class InstanceBuilder:
             master_refresh_repeat=get(settings, "garp_master_refresh_repeat", base.master_refresh_repeat),
             lower_prio_delay_ns=0 if strict else get(settings, "garp_lower_prio_delay", base.lower_prio_delay_ns),
             lower_prio_repeat=0 if strict else get(settings, "garp_lower_prio_repeat", base.lower_prio_repeat),
+            **extra_interfaces(settings, "garp_extra_if", "vmac_garp_intvl"),
         )

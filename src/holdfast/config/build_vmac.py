@@ -205,8 +205,10 @@ class Devices:
         own_is_vmac = config.source_on_base
         if not base or base in self._made:
             return address
-        if not (address.own_mac or (everywhere and elsewhere)) or (own_is_vmac and not elsewhere):
+        if not (address.own_mac or (everywhere and elsewhere)):
             return address
+        if own_is_vmac and not elsewhere:
+            return msgspec.structs.replace(address, interface=None)
         mac = virtual_mac(config.vrid, six)
         name = self._for_addresses.get((base, mac))
         if name is None:

@@ -132,8 +132,8 @@ INSTANCE = block(
     k("garp_master_refresh_repeat", "global", "announcements each time", uint(zero=1)),
     k("garp_lower_prio_delay", "global", "second burst after a lower rival", whole_seconds()),
     k("garp_lower_prio_repeat", "global", "announcements after a lower rival", uint()),
-    later("garp_extra_if", "global", "announce on other interfaces too: [all] SECONDS", *_EXTRA, checked="garp_extra"),
-    later("vmac_garp_intvl", "global", "announce on other interfaces: [all] SECONDS", *_EXTRA, checked="garp_extra",
+    k("garp_extra_if", "global", "announce on other interfaces too: [all] SECONDS", *_EXTRA, checked="garp_extra"),
+    k("vmac_garp_intvl", "global", "announce on other interfaces: [all] SECONDS", *_EXTRA, checked="garp_extra",
           deprecated="garp_extra_if"),
     # telling others
     *_notify(),

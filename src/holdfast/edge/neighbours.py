@@ -37,6 +37,8 @@ class Neighbours:
         self._ready: dict[int, list[tuple[PacketSender, bytes]]] = {}
         self._more: list[tuple[int, int]] = []  # (slot, rounds) still to be sent
         self._paces: dict[str, Pace] = {}
+        self._extra: dict[int, tuple[Nanoseconds, AnnounceConfig]] = {}  # slot → when next, how often
+        self._wires: dict[int, int] = {}  # slot → the interface its adverts leave by
         self._shared = {name: group[0] for group in shared_paces for name in group}
         self.sent = 0
         self.failed = 0
@@ -63,6 +65,8 @@ class Neighbours:
         """
         for slot, rounds, config in wanted:
             frames = self._frames(slot)
+            if config.extra_ns and slot not in self._extra:
+                self._extra[slot] = (now + config.master_delay_ns + config.extra_ns, config)
             if config.garp_interval_ns or config.gna_interval_ns:
                 for _ in range(rounds):
                     for sender, frame in frames:
@@ -113,8 +117,19 @@ class Neighbours:
             self._ready[slot] = ready
         return ready
 
-    def prepare(self, slot: int) -> None:
-        """Make the frames of a slot ready before they are wanted."""
+    def _odd(self, slot: int, config: AnnounceConfig) -> list[tuple[PacketSender, bytes]]:
+        """`garp_extra_if`: one frame each for the interfaces of addresses that no adverts leave by."""
+        chosen: dict[int, tuple[PacketSender, bytes]] = {}
+        for sender, frame in self._frames(slot):
+            link = self._interfaces.link_of(self._interfaces.name_of(sender.ifindex))
+            vmac = link is not None and link.kind == "macvlan"
+            if sender.ifindex != self._wires.get(slot) and (vmac or config.extra_all):
+                chosen.setdefault(sender.ifindex, (sender, frame))
+        return list(chosen.values())
+
+    def prepare(self, slot: int, wire: int = 0) -> None:
+        """Make the frames of a slot ready before they are wanted; `wire`: the interface its adverts leave by."""
+        self._wires[slot] = wire
         self._frames(slot)
 
     def _sender(self, index: int) -> PacketSender:
@@ -130,6 +145,11 @@ class Neighbours:
 
     def due(self, now: Nanoseconds) -> None:
         """Send what may leave by now."""
+        for slot, (at, config) in list(self._extra.items()):
+            if at <= now:
+                self._extra[slot] = (now + config.extra_ns, config)
+                for sender, frame in self._odd(slot, config):
+                    self._send(sender, frame)
         for pace in self._paces.values():
             while pace.waiting and pace.next_at <= now:
                 _, index, frame, spacing = pace.waiting.popleft()
@@ -138,10 +158,14 @@ class Neighbours:
 
     def deadline(self) -> Nanoseconds | None:
         """When the next paced frame may leave; None when none waits."""
-        return min((pace.next_at for pace in self._paces.values() if pace.waiting), default=None)
+        if not self._paces and not self._extra:
+            return None
+        paced = [pace.next_at for pace in self._paces.values() if pace.waiting]
+        return min((*paced, *(at for at, _ in self._extra.values())), default=None)
 
     def hush(self, slot: int) -> None:
         """Drop what waits for a slot."""
+        self._extra.pop(slot, None)
         if self._more:
             self._more = [entry for entry in self._more if entry[0] != slot]
         for pace in self._paces.values():

@@ -127,7 +127,7 @@ class VirtualDevices:
             self._demand(messages.correct(index, device.kind, device.mode, device.mac), f"correct {what}")
         self._keep_reports_in(index)
         master = 0 if base.master == 0 or not self._is_vrf(base.master) else base.master
-        self._demand(messages.own(index, os.getpid(), master), f"mark {what} as ours")
+        self._demand(messages.own(index, _identity(os.getpid()), master), f"mark {what} as ours")
         self._set_up(device)
         wanted = []
         if device.ipv6 and device.kind == "macvlan":
@@ -251,8 +251,8 @@ class VirtualDevices:
         for link in self._interfaces.links():
             if link.kind not in ("macvlan", "ipvlan") or not link.alias.startswith(messages.ALIAS):
                 continue
-            pid = link.alias.removeprefix(messages.ALIAS)
-            if link.name in self._wanted or link.name in self._made or not pid.isdecimal() or _lives(pid):
+            owner = link.alias.removeprefix(messages.ALIAS)
+            if link.name in self._wanted or link.name in self._made or _lives(owner):
                 continue
             if not any(self._netlink.request_batch([messages.remove(link.index)])):
                 self._say(f"Removed {link.name}: left behind by an earlier run")
@@ -274,5 +274,15 @@ def _family(address: Address) -> socket.AddressFamily:
     return socket.AF_INET if len(address) == 4 else socket.AF_INET6
 
 
-def _lives(pid: str) -> bool:
-    return os.path.isdir(f"/proc/{pid}")
+def _identity(pid: int | str) -> str:
+    """`PID START`, with the moment a process began (proc_pid_stat(5)); "" when it has ended."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as status:
+            state, *rest = status.read().rpartition(")")[2].split()
+    except (OSError, ValueError):
+        return ""
+    return "" if state in "ZX" else f"{pid} {rest[18]}"
+
+
+def _lives(owner: str) -> bool:
+    return _identity(owner.partition(" ")[0]) == owner

@@ -365,7 +365,7 @@ class VrrpWorker:
                 self.routes.configure(slot.number, config)
                 rules = rules_of(config)
                 self.adverts.configure(slot.number, config, index, rules, self._receive_buffer(config))
-                self.neighbours.prepare(slot.number)
+                self.neighbours.prepare(slot.number, index)
                 if config.promote_secondaries and index:
                     self._sysctls.set(f"net/ipv4/conf/{config.interface}/promote_secondaries", "1")
             self.adverts.ready(slot.number, config, slot.standing, index)

@@ -244,8 +244,9 @@ def _if_it_fails(about: About, one: TrackedView) -> Reason:
 def _would_fault(about: About, consequence: str) -> list[Reason]:
     view = about.view
     events = [_event(one, one.reverse != (one.kind == "file")) for one in view.trackers if not one.weight]
-    if view.tracks_interface and f"interface {view.interface} goes down" not in events:
-        events.append(f"interface {view.interface} goes down")
+    below = view.base or view.interface
+    if view.tracks_interface and f"interface {below} goes down" not in events:
+        events.append(f"interface {below} goes down")
     return [Reason("would-fault", f"if {event}: FAULT; {consequence}") for event in events]
 
 
@@ -499,7 +500,7 @@ def _powerless(about: About, address: str, theirs: int) -> list[Reason]:
 
 def history(view: InstanceView, rows: Sequence[Row]) -> tuple[Row, ...]:
     """Of what happened before, what led to the present state: back to the transition before it."""
-    trackers = {(one.kind, one.name) for one in view.trackers} | {("interface", view.interface)}
+    trackers = {(one.kind, one.name) for one in view.trackers} | {("interface", view.base or view.interface)}
     found: list[Row] = []
     transitions = 0
     for row in reversed(rows):

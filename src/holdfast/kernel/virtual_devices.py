@@ -10,7 +10,7 @@ from holdfast.kernel.netlink import RTM_DELLINK, RTM_NEWLINK, attribute, message
 from holdfast.kernel.ports import IFF_UP, LinkSeen
 
 ALIAS = "holdfast "
-"""What the alias of an interface we made begins with; our process id follows."""
+"""What the alias of an interface we made begins with; which process of ours follows."""
 
 _NLM_F_EXCL, _NLM_F_CREATE = 0x200, 0x400
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_ALIAS = 1, 3, 5, 10, 18, 20
@@ -58,9 +58,9 @@ def correct(index: int, kind: str, mode: str, mac: bytes) -> list[bytes]:
     return wanted
 
 
-def own(index: int, pid: int, master: int) -> list[bytes]:
+def own(index: int, owner: str, master: int) -> list[bytes]:
     """Messages that mark an interface as ours and put it into the VRF of its base (`master` 0: none)."""
-    wanted = [_link(0, index, attribute(_IFLA_ALIAS, f"{ALIAS}{pid}".encode()))]
+    wanted = [_link(0, index, attribute(_IFLA_ALIAS, f"{ALIAS}{owner}".encode()))]
     if master:
         wanted.append(_link(0, index, _u32(_IFLA_MASTER, master)))
     return wanted

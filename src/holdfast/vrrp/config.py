@@ -169,6 +169,8 @@ class AnnounceConfig(msgspec.Struct, frozen=True, kw_only=True):
     lower_prio_repeat: int = 5
     garp_interval_ns: Nanoseconds = 0  # least spacing of gratuitous ARPs on one interface
     gna_interval_ns: Nanoseconds = 0
+    extra_ns: Nanoseconds = 0  # `garp_extra_if`: how often where no adverts leave; 0: never
+    extra_all: bool = False  # on all of them, not on VMACs only
 
 
 class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True):
