@@ -11,7 +11,8 @@ from holdfast.lab.hosts import Host, Lab, Spawned, wait_until
 
 VHID, PASSWORD, VIP = 7, "a-long-password", "192.0.2.77"
 FAST, SLOW = 0, 40  # advskew
-DEAD_S = 3 + SLOW / 256
+DEAD_RATIO = 2
+DEAD_S = DEAD_RATIO + SLOW / 256
 UCARP_LATE_S = 3.0  # it looks at its timer once an interval, and reads packets up to 1 s late
 
 CONFIGURATION = """
@@ -20,6 +21,7 @@ carp_instance gate {{
     vhid {vhid}
     password {password}
     advskew {advskew}
+    dead_ratio {dead_ratio}
     {more}
     virtual_ipaddress {{
         {vip}/24
@@ -37,10 +39,13 @@ class Node:
 
     def start(self, advskew: int, more: str = "preempt") -> "Node":
         if self.kind == "ucarp":
-            asked = UcarpHost(vhid=VHID, password=PASSWORD, vip=VIP, advskew=advskew, preempt=more == "preempt")
+            asked = UcarpHost(vhid=VHID, password=PASSWORD, vip=VIP, advskew=advskew, dead_ratio=DEAD_RATIO,
+                              preempt=more == "preempt")  # fmt: skip
             self.daemon = start_ucarp(self.host, asked)
         else:
-            text = CONFIGURATION.format(vhid=VHID, password=PASSWORD, advskew=advskew, vip=VIP, more=more)
+            text = CONFIGURATION.format(
+                dead_ratio=DEAD_RATIO, vhid=VHID, password=PASSWORD, advskew=advskew, vip=VIP, more=more
+            )
             self.daemon = start_holdfast(self.host, text)
         return self
 
@@ -62,7 +67,7 @@ def nodes(lab: Lab, first: str, second: str) -> tuple[Node, Node, Host]:
 
 
 @pytest.mark.parametrize(("better", "worse"), [("holdfast", "ucarp"), ("ucarp", "holdfast"), ("holdfast", "holdfast")])
-def test_election_stop_return_kill_cut_and_heal(lab: Lab, better: str, worse: str) -> None:
+def test_election_stop_return_cut_and_heal(lab: Lab, better: str, worse: str) -> None:
     one, two, client = nodes(lab, better, worse)
     one.start(FAST)
     two.start(SLOW)

@@ -8,7 +8,7 @@ import click
 
 @click.command("lab", short_help="real hosts from configuration files, with faults on command")
 @click.argument("files", nargs=-1, required=True, metavar="[NAME=]FILE…")
-@click.option("--on", "makes", multiple=True, metavar="HOST=MAKE", help="who plays it: holdfast, or keepalived")
+@click.option("--on", "makes", multiple=True, metavar="HOST=MAKE", help="who plays it: holdfast, keepalived or ucarp")
 @click.option("--script", type=click.File(encoding="utf-8"), metavar="FILE", help="do what stands there, and end")
 @click.option("-c", "--command", "text", metavar="COMMANDS", help="do this, and end; `;` between commands")
 @click.option("--real-scripts", is_flag=True, help="run the scripts the files name, not stand-ins for them")

@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 
+from holdfast.base.address import text
 from holdfast.lab.hosts import Host, Spawned, wait_until
+from holdfast.vrrp.config import InstanceConfig
 
 FRR_DIRECTORY = Path("/usr/lib/frr")
 
@@ -134,6 +136,28 @@ class UcarpHost(msgspec.Struct, frozen=True, kw_only=True):
     advskew: int = 0
     dead_ratio: int = 3
     preempt: bool = False
+    interface: str = "eth0"
+    source: str = ""  # "": the host's address on the lab's wire
+
+
+def ucarp_like(config: InstanceConfig, source: str) -> UcarpHost:
+    """The ucarp that stands for a `carp_instance`; ValueError when none can."""
+    terms = config.carp
+    if terms is None or len(config.addresses) != 1 or config.excluded or config.unicast:
+        raise ValueError("ucarp can play a carp_instance with one virtual address and multicast, nothing else")
+    (vip,) = config.addresses
+    return UcarpHost(
+        vhid=config.vrid,
+        password=terms.password.decode("utf-8", "surrogateescape"),
+        vip=text(vip.address),
+        prefix=vip.prefix_length,
+        advbase=terms.advbase,
+        advskew=terms.advskew + terms.demotion,
+        dead_ratio=terms.dead_ratio,
+        preempt=config.preempt,
+        interface=config.interface,
+        source=source,
+    )
 
 
 def start_ucarp(host: Host, router: UcarpHost) -> Spawned:
@@ -147,7 +171,8 @@ def start_ucarp(host: Host, router: UcarpHost) -> Spawned:
         os.chmod(path, 0o755)
         scripts.append(path)
     command = [
-        program, "-i", "eth0", "-s", host.ip4, "-v", str(router.vhid), "-p", router.password, "-a", router.vip,
+        program, "-i", router.interface, "-s", router.source or host.ip4, "-v", str(router.vhid),
+        "-p", router.password, "-a", router.vip,
         "-b", str(router.advbase), "-k", str(router.advskew), "-r", str(router.dead_ratio),
         "-u", scripts[0], "-d", scripts[1], "-z",
     ]  # fmt: skip

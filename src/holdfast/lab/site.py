@@ -15,14 +15,15 @@ from pathlib import Path
 from holdfast.base.address import Address, Mac, is_link_local, parse, text
 from holdfast.kernel.neighbour_probe import Answer, NeighbourProbe
 from holdfast.lab.capture import BRIDGE
-from holdfast.lab.daemons import holdfast_command, keepalived, source_environment
+from holdfast.lab.daemons import UcarpHost, holdfast_command, keepalived, source_environment, start_ucarp, ucarp_like
 from holdfast.lab.hosts import Cable, Host, Lab, Spawned, wait_until
 from holdfast.lab.stand_ins import notes_file, verdict_file, with_stand_ins
 from holdfast.sim.cluster import Cluster, Node
 from holdfast.vrrp.config import InstanceConfig, VirtualAddress
 
-MAKES = ("holdfast", "keepalived")
+MAKES = ("holdfast", "keepalived", "ucarp")
 _ENTERED = re.compile(r"\((\S+)\) (?:Entering|entering) (\w+) STATE")
+_SWITCHED = re.compile(r"Switching to state: (\w+)")
 
 
 class SiteError(Exception):
@@ -47,6 +48,9 @@ class Router:
 
     def start(self) -> None:
         """Start the daemon."""
+        if self.make == "ucarp":
+            self.daemon = start_ucarp(self.host, self._ucarp())
+            return
         if self.make == "holdfast":
             command = holdfast_command("run", "-f", self.path, "--run-dir", "/run/holdfast")
         else:
@@ -60,7 +64,29 @@ class Router:
         if self.make == "holdfast":
             return dict(self._state_file())
         assert self.daemon is not None
+        if self.make == "ucarp":
+            (config,) = self.node.plan.instances
+            said = _SWITCHED.findall(self.daemon.text())
+            return {config.name: said[-1]} if said else {}
         return dict(_ENTERED.findall(self.daemon.text()))
+
+    def _ucarp(self) -> UcarpHost:
+        """What stands for the one instance of its file; SiteError when there are more, or ucarp can't play it."""
+        try:
+            (config,) = self.node.plan.instances
+            on_it = [held.address for held in self.host.addresses() if held.interface == config.interface]
+            source = text(config.source) if config.source else next(one for one in on_it if "." in one)
+            return ucarp_like(config, source)
+        except (ValueError, StopIteration) as wrong:
+            why = wrong if "ucarp" in str(wrong) else "one carp_instance on an interface with an IPv4 address is needed"
+            raise SiteError(f"ucarp on {self.name}: {why}") from None
+
+    def speaks_from(self) -> set[str]:
+        """The link-layer sources of what it sends: ucarp has its own for adverts."""
+        own = {cable.mac for cable in self.host.cables.values()}
+        if self.make != "ucarp":
+            return own
+        return own | {f"00:00:5e:00:00:{config.vrid:02x}" for config in self.node.plan.instances}
 
     def _state_file(self) -> Iterator[tuple[str, str]]:
         """RUN_DIR/state, read through the holder's root: no process is started for it."""
@@ -292,7 +318,7 @@ class Site:
 
     def cut(self, source: Router, target: Router) -> None:
         """Nothing that `source` sends reaches `target` any more."""
-        macs = {cable.mac for cable in source.host.cables.values()}
+        macs = source.speaks_from()
         for interface in target.host.cables:
             for mac in sorted(macs):
                 self._rule(target, interface, f"ether saddr {mac} drop")

@@ -6,6 +6,7 @@ import msgspec
 
 from holdfast.base.address import Address, parse, text
 from holdfast.base.time import MILLISECOND, SECOND, Nanoseconds, span_text
+from holdfast.carp.config import down_interval_ns
 from holdfast.sim.cluster import Cluster, Router, primary
 from holdfast.sim.faults import Fault
 from holdfast.sim.trial import MemberSeen, Outcome, Phase, Trial
@@ -218,6 +219,8 @@ def _said_moved(outcome: Outcome, fault: Fault, owner: str) -> str:
     if together:
         return f"{noticed}{was} {together}{double}"
     if _resigned(outcome, fault, was):
+        if config.carp is not None:
+            return f"{noticed}{was} says farewell: {owner} takes over at once{double}"
         if config.succeeds_at_once:
             return f"{noticed}{was} resigns, and {owner} is its only peer: it takes over at once{double}"
         skew = skew_time(config, seen.priority, _heard_interval(config, old))
@@ -269,6 +272,10 @@ def _heard_interval(config: InstanceConfig, old: InstanceConfig) -> Nanoseconds:
 
 def _formula(config: InstanceConfig, old: InstanceConfig, priority: int) -> str:
     """`3 × 1 s + skew 0.609 s (priority 100) = 3.609 s`."""
+    if config.carp is not None:
+        base, skewed = config.carp.advbase * SECOND, OWNER - 1 - priority
+        wait = span_text(down_interval_ns(config.carp, priority))
+        return f"{config.carp.dead_ratio} × {span_text(base)} + advskew {skewed}/256 s = {wait}"
     interval = _heard_interval(config, old)
     skew, whole = skew_time(config, priority, interval), master_down_interval(config, priority, interval)
     return (
@@ -279,6 +286,8 @@ def _formula(config: InstanceConfig, old: InstanceConfig, priority: int) -> str:
 
 def _cure(config: InstanceConfig, old: InstanceConfig, priority: int, outage_ns: Nanoseconds) -> str:
     """How a long outage could be shorter."""
+    if config.carp is not None:
+        return ""  # advbase counts whole seconds
     if outage_ns < SLOW or _heard_interval(config, old) <= SUGGESTED_NS:
         return ""
     fast = msgspec.structs.replace(config, version=3, adver_interval_ns=SUGGESTED_NS)
