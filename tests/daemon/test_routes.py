@@ -105,7 +105,7 @@ def test_put_back_left_alone_refused_reloaded_and_swept(lab: Lab) -> None:
     a, daemon = site.a, site.first
     shown = f"unicast {kept} table main scope global"
     assert shown in routes(a)
-    assert "cannot add route 10.3.0.0/24 via 203.0.113.1: network is unreachable; the gateway must" in daemon.text()
+    assert "cannot add route 10.3.0.0/24 via 203.0.113.1: network is unreachable; the kernel says 'Nexthop has " in daemon.text()
     assert "cannot add route 10.2.0.0/24 dev far: interface far does not exist" in daemon.text()
     a.run("ip", "link", "add", "far", "type", "veth", "peer", "name", "farther")
     a.run("ip", "link", "set", "farther", "up")

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable
 from holdfast.edge.addresses import STATICS, TRANSIENT
 from holdfast.edge.interfaces import Interfaces
 from holdfast.engine.messages import AddressesRefused, Interface, LogLine, TrackerReported
-from holdfast.kernel.errors import KernelRefused
+from holdfast.kernel.errors import KernelRefused, cure_for
 from holdfast.kernel.ports import RouteNetlink
+from holdfast.kernel.refusals import ask_again
 from holdfast.kernel.route_events import Entry, RouteEvents, entry_of
 from holdfast.vrrp.config import InstanceConfig
 from holdfast.vrrp.messages import Level
@@ -34,6 +35,10 @@ CURES = {
 
 
 Place = tuple[bool, int, bytes]
+
+
+ASKED = 8
+"""How many refusals at once the kernel is asked to explain: each takes a tenth of a millisecond."""
 
 
 class Ready:
@@ -79,6 +84,7 @@ class Routes:
         self._watch = watch
         self._say = say
         self._report = report
+        self.ask = ask_again  # the kernel's own words about a refusal
         self._events: RouteEvents | None = None
         self._wanted: dict[int, tuple[RouteEntry, ...]] = {}  # only slots that have any
         self._ready: dict[int, dict[bytes, Ready]] = {}
@@ -177,6 +183,7 @@ class Routes:
 
     def _add(self, new: list[tuple[int, Ready]]) -> None:
         outcomes = self._request([one.add for _slot, one in new])
+        asked = 0
         for (slot, one), outcome in zip(new, outcomes, strict=True):
             # exactly this one is there already, unless another like it is refused too (`add`)
             there = outcome == errno.EEXIST and (not one.exclusive or one.add in self._held[slot])
@@ -185,8 +192,15 @@ class Routes:
                 self._held[slot][one.add] = one
                 self._refused.pop(key, None)
                 continue
+            said = ""
+            if asked < ASKED:
+                asked += 1
+                outcome, said = self.ask(one.add)
+                if outcome == 0:  # what was in the way is gone
+                    self._held[slot][one.add] = one
+                    continue
             self._held[slot].pop(one.add, None)
-            self._note_refusal(key, _sentence("add", one.entry, outcome))
+            self._note_refusal(key, _sentence("add", one.entry, outcome, said))
         if any(slot == STATICS for slot, _one in new):
             self._report_statics()
 
@@ -312,8 +326,11 @@ class Routes:
             self._events.close()
 
 
-def _sentence(verb: str, entry: RouteEntry, outcome: int) -> str:
+def _sentence(verb: str, entry: RouteEntry, outcome: int, said: str = "") -> str:
+    """`said`: the kernel's own words."""
     cure = "" if outcome in TRANSIENT else CURES.get(outcome, "")
+    if said:
+        cure = f"the kernel says {said!r}: {cure or cure_for(outcome)}"
     return str(KernelRefused(f"{verb} {entry.name}", "", outcome, cure))
 
 
