@@ -137,11 +137,12 @@ def test_put_back_left_alone_refused_reloaded_and_swept(lab: Lab) -> None:
     subprocess.run(["kill", "-9", str(worker_of(daemon))], check=True)
     wait_until(lambda: not routes(a), 3, "the routes of the dead worker are gone")
     wait_until(lambda: shown in routes(a), BOOT_S, "MASTER again")
+    assert "left behind" not in daemon.text()  # the supervisor removed them, not the next worker
 
 
 def test_left_overs_of_a_dead_run_are_removed_and_an_interface_that_is_down_is_a_fault(lab: Lab) -> None:
     a, b = lab.host("a"), lab.host("b")
-    start_keepalived(b, instance(51, 200, ""))
+    peer = start_keepalived(b, instance(51, 200, ""))
     wait_until(lambda: b.holds(VIP), BOOT_S, "b is master")
     a.run("ip", "link", "add", "far", "type", "veth", "peer", "name", "farther")
     for name in ("far", "farther"):
@@ -155,6 +156,12 @@ def test_left_overs_of_a_dead_run_are_removed_and_an_interface_that_is_down_is_a
     assert routes(a) == rules(a) == set()
     assert "10.4.0.0/24 via" in a.run("ip", "route")
     assert "Removed route 10.1.0.0/24 via 192.0.2.9 dev eth0: left behind by an earlier run" in daemon.text()
+    peer.signal(signal.SIGTERM)
+    peer.wait(5)
+    wait_until(lambda: len(routes(a)) == 3 and len(rules(a)) == 1, 3, "a is master")
+    start_keepalived(b, instance(51, 200, ""))
+    wait_until(lambda: state(a) == "BACKUP", BOOT_S, "BACKUP again", step=0.05)
+    assert routes(a) == rules(a) == set()
     a.run("ip", "link", "set", "far", "down")
     wait_until(lambda: state(a) == "FAULT", 3, "FAULT")
     assert holdfast_status(a)["instances"][0]["faults"] == ["interface far is down"]
