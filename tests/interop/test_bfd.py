@@ -190,10 +190,11 @@ def test_a_backup_takes_over_when_its_session_with_the_master_ends(lab: Lab) -> 
     for _ in range(3):
         master, backup = (one, two) if holdfast_state(one) == "MASTER" else (two, one)
         wire.frames.clear()
+        wait_until(lambda: len(said(wire, master)) > 3, 2, "the master speaks")  # noqa: B023
         lab.cut(master)
         cut_ns = time.time_ns()  # what the dead port is given afterwards is heard by nobody
         wait_until(lambda: backup.holds("192.0.2.100"), 2, "the backup takes over")  # noqa: B023
-        last_ns = max(one.time_ns for one in said(wire, master) if one.time_ns < cut_ns)
+        last_ns = max(each.time_ns for each in said(wire, master) if each.time_ns < cut_ns)
         first = next(a for a in wire.adverts() if a.source == backup.ip4 and a.time_ns > last_ns)
         took_ms.append((first.time_ns - last_ns) / 1e6)
         lab.heal()

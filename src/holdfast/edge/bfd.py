@@ -182,7 +182,7 @@ class BfdSessions:
             if place not in self._receivers:
                 opened = open_receiver(place[0], config.source if place[1] else None, place[2])
                 self._receivers[place] = opened
-                self._loop.watch(opened.fileno(), lambda: self._readable(opened))
+                self._loop.watch(opened.fileno(), lambda: self._readable(opened, min(len(self.slots), AT_ONCE)))
             if slot.sender is None:
                 slot.sender = open_sender(config.neighbor, config.source, slot.port, config.ttl, slot.own_port)
                 slot.own_port = slot.sender.getsockname()[1]
@@ -198,15 +198,15 @@ class BfdSessions:
 
     # ---- hearing ----------------------------------------------------------------------------------------------------
 
-    def _readable(self, opened: socket.socket) -> None:
-        port = opened.getsockname()[1]
-        for octets, ttl, source, local in read(opened, AT_ONCE):
+    def _readable(self, opened: socket.socket, most: int = AT_ONCE) -> None:
+        """Take in what has come. With one session it is one datagram: asking in vain for more is dear."""
+        for octets, ttl, source, local in read(opened, most):
             slot = self._by_discriminator.get(int.from_bytes(octets[8:12]))
             if slot is not None and slot.last == (octets, ttl):  # all that it says is known
                 slot.session = machine.heard_again(slot.session, monotonic_ns())
                 slot.count("received")
             else:
-                self._take(octets, ttl, source, local, port)
+                self._take(octets, ttl, source, local, opened.getsockname()[1])
 
     def _take(self, octets: bytes, ttl: int, source: bytes, local: bytes, port: int) -> None:
         """A packet that has to be looked at."""
