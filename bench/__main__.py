@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import handover, load, start, takeover
+from bench import balancer, handover, load, start, takeover
 from bench.table import Goal, Line, Measured, at_most, at_most_ratio, lines, machine, shown
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
@@ -36,7 +36,10 @@ GOALS: dict[str, tuple[str, Goal]] = {
     what: at_most(most)
     for beside in ("", handover.BESIDE)
     for what, most in ((handover.HERE + beside, 2), (handover.AWAY + beside, 2))
-} | {what: at_most(3) for what in (handover.STOP, handover.STOP_BESIDE)}
+} | {what: at_most(3) for what in (handover.STOP, handover.STOP_BESIDE)} | {
+    balancer.IN_KERNEL: at_most(0.5),
+    f"{balancer.SCALE}: PSS of all processes": at_most(300),
+} | {f"{balancer.COUNT} {check} checks a second asked: CPU a check": at_most_ratio(1.5) for check in balancer.CHECKS}
 
 
 def benchmarks(quick: bool) -> dict[str, Callable[[list[str]], Measured]]:
@@ -53,6 +56,7 @@ def benchmarks(quick: bool) -> dict[str, Callable[[list[str]], Measured]]:
         "memory": load.memory,
         "start": lambda p: start.first_advert(p, 3 if quick else 15),
         "check": lambda p: start.check(p, 1 if quick else 5),
+        "balancer": lambda p: balancer.balancer(p, 6 if quick else 20),
         "reload": lambda p: load.reload(p, 1 if quick else 5, 0.1),
     }
 

@@ -127,8 +127,12 @@ def run_inside(
     timeout_s: float = 300,
     environment: dict[str, str] | None = None,
     where: str | None = None,
+    boot_words: Sequence[str] = (),
 ) -> tuple[int, str]:
-    """Boot, run `command`, halt: (its exit status, its output). TimeoutError with the console's and its output."""
+    """Boot, run `command`, halt: (its exit status, its output). TimeoutError with the console's and its output.
+
+    `boot_words` go to the kernel: `vec0:transport=tap,ifname=tap0` gives it a network card, say.
+    """
     program = kernel()
     with tempfile.TemporaryDirectory(prefix="holdfast-user-mode-") as directory:
         output, status, script = (Path(directory, name) for name in ("output", "status", "init"))
@@ -148,6 +152,7 @@ def run_inside(
         boot = [
             program, f"mem={memory}", f"umid={os.path.basename(directory)}", "root=/dev/root", "rootfstype=hostfs",
             "rootflags=/", "rw", f"init={script}", "con0=null,fd:1", "con=null", "quiet",
+            *boot_words,
         ]  # fmt: skip
         needed = {"HOME": directory, "TMPDIR": directory} | _whole_registers(directory)
         console = _boot(boot, timeout_s, output, needed)
