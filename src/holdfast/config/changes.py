@@ -14,7 +14,15 @@ from holdfast.base.time import span_text
 from holdfast.bfd.config import SessionConfig
 from holdfast.config.plan import VrrpPlan
 from holdfast.track.config import FileConfig, LinkConfig, ProcessConfig, ScriptConfig
-from holdfast.vrrp.config import AuthHmac, HmacKey, InstanceConfig, TrackedUse, UnicastPeer, VirtualAddress
+from holdfast.vrrp.config import (
+    AuthHmac,
+    HmacKey,
+    InstanceConfig,
+    TrackedUse,
+    UnicastPeer,
+    VirtualAddress,
+    VirtualDevice,
+)
 from holdfast.vrrp.routes import RouteEntry
 
 
@@ -145,7 +153,7 @@ def _trackers(running: VrrpPlan, new: VrrpPlan) -> Iterator[Change]:
     """Scripts, files, processes, static addresses, routes and rules, and how links are believed."""
     for kind, field in (
         ("script", "scripts"), ("file", "files"), ("process", "processes"), ("static address", "statics"),
-        ("link", "links"), ("static", "static_entries"), ("BFD session", "bfd"),
+        ("link", "links"), ("static", "static_entries"), ("BFD session", "bfd"), ("device", "devices"),
     ):  # fmt: skip
         old, now = [{one.name: one for one in getattr(plan, field)} for plan in (running, new)]
         for name in [*now, *(name for name in old if name not in now)]:
@@ -155,7 +163,7 @@ def _trackers(running: VrrpPlan, new: VrrpPlan) -> Iterator[Change]:
             elif name not in now:
                 yield Change(action="stop", subject=subject, what=_about(old[name]))
             for of, x, y in _differing(old[name], now[name]) if name in old and name in now else ():
-                if of in ("add", "delete", "devices"):
+                if of in ("add", "delete", "devices", "joins"):
                     continue  # octets: the text says it
                 risk = "its result is forgotten and found anew" if of in ANEW else ""
                 yield Change(action="change", subject=subject, what=f"{of.removesuffix('_ns')}: {x} → {y}", risk=risk)
@@ -165,6 +173,9 @@ def _about(tracker: Any) -> str:
     """What is run, watched or kept."""
     if isinstance(tracker, ProcessConfig):
         return " ".join((tracker.command, *tracker.parameters))
+    if isinstance(tracker, VirtualDevice):
+        mac = f", MAC {tracker.mac.hex(':')}" if tracker.mac else ""
+        return f"{tracker.kind} on {tracker.base}{mac}"
     if isinstance(tracker, SessionConfig):
         return f"with {text(tracker.neighbor)}"
     if isinstance(tracker, FileConfig):

@@ -214,6 +214,10 @@ def _checksums(a: InstanceConfig, b: InstanceConfig) -> Iterator[Difference]:
 
 def _transport(a: InstanceConfig, b: InstanceConfig) -> Iterator[Difference]:
     """Whether the adverts of one go where the other listens."""
+    if a.source_on_base != b.source_on_base:
+        forms = ["use_vmac" if one.source_on_base else "the interface's MAC" for one in (a, b)]
+        effect = "neighbours must learn another MAC when the address moves; adverts are understood"
+        yield _made(a, "use_vmac", False, forms[0], forms[1], effect)
     if a.unicast != b.unicast:
         forms = ["unicast" if one.unicast else "multicast" for one in (a, b)]
         yield _made(a, "unicast_peer", True, forms[0], forms[1], DEAF)
@@ -294,8 +298,8 @@ def _election(a: InstanceConfig, b: InstanceConfig) -> Iterator[Difference]:
     if a.state_master and b.state_master:
         effect = "both begin as candidates for MASTER; the priority decides, and `state BACKUP` on both is plainer"
         yield _made(a, "state", False, "MASTER", "MASTER", effect)
-    if a.interface != b.interface:
-        yield _made(a, "interface", False, a.interface or "none", b.interface or "none",
+    if a.network != b.network:
+        yield _made(a, "interface", False, a.network or "none", b.network or "none",
                     "fine where both interfaces are in the same network")  # fmt: skip
 
 

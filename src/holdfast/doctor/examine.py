@@ -1,5 +1,7 @@
 """All checks over one set of facts, and the configuration's own problems among them."""
 
+from msgspec.structs import replace
+
 from holdfast.base.problem import Grade, Problem
 from holdfast.config.check import Checked
 from holdfast.doctor import firewall, host, interfaces, kernel_settings, privileges, wire
@@ -11,14 +13,16 @@ ORDER = (Severity.OBSTACLE, Severity.WARNING, Severity.ADVICE, Severity.OK)
 def examine(checked: Checked | None, facts: Facts) -> list[Finding]:
     """Every finding, the worst first; without a configuration, what can be said of the host alone."""
     instances = checked.plan.instances if checked else ()
+    # what a VMAC needs of the kernel's settings is made with it: its base must be fit, which adverts reach first
+    grounded = tuple(replace(one, interface=one.network, base="") if one.base else one for one in instances)
     found = [
         *(_of_file(checked) if checked else ()),
         *privileges.findings(facts),
-        *interfaces.findings(instances, facts),
+        *interfaces.findings(grounded, facts),
         *firewall.findings(instances, facts, checked.plan.settings.nftables_table if checked else ""),
-        *kernel_settings.findings(instances, facts),
+        *kernel_settings.findings(tuple(one for one in instances if not one.base), facts),
         *host.findings(facts),
-        *wire.findings(instances, facts),
+        *wire.findings(grounded, facts),
     ]
     return sorted(found, key=lambda finding: ORDER.index(finding.severity))
 

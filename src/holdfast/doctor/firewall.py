@@ -76,7 +76,7 @@ def _packets(instance: InstanceConfig) -> Iterator[Packet]:
     out = [instance.group] if instance.group else [peer.address for peer in instance.unicast_peers[:1]]
     for hook, destinations in (("input", [instance.group or instance.source]), ("output", out)):
         for destination in destinations:
-            yield Packet(hook=hook, interface=instance.interface, ipv6=ipv6, protocol=protocol, destination=destination)
+            yield Packet(hook=hook, interface=instance.wire, ipv6=ipv6, protocol=protocol, destination=destination)
 
 
 def fates(packet: Packet, ruleset: Sequence[Rule]) -> Iterator[Fate]:

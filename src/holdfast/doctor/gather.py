@@ -36,7 +36,7 @@ def gather(instances: Sequence[InstanceConfig], listen_s: float) -> Facts:
     asked = NetlinkSocket()
     links, addresses = tuple(asked.dump_links()), tuple(asked.dump_addresses())
     asked.close()
-    interfaces = frozenset(one.interface for one in instances if one.interface)
+    interfaces = frozenset(one.network for one in instances if one.interface)
     here = [link for link in links if link.name in interfaces]
     ruleset, refused = _ruleset()
     overheard, not_heard = _listen(here, listen_s) if listen_s and here else ((), ())
