@@ -116,11 +116,13 @@ def test_what_a_dead_run_left_is_taken_over_or_swept(lab: Lab) -> None:
     daemon = start_holdfast(host, _file("use_vmac vm0"))
     _is(host, "MASTER")
     index = host.links.index("vm0")
+    host.stop(daemon)  # so that no part of it sees another die, and cleans up
     host.kill_everything()
     daemon.wait(5)
     daemon = start_holdfast(host, _file("use_vmac vm0"))
     _is(host, "MASTER")
     assert host.links.index("vm0") == index
+    host.stop(daemon)  # so that no part of it sees another die, and cleans up
     host.kill_everything()
     daemon.wait(5)
     start_holdfast(host, _file("use_vmac vm1"))
