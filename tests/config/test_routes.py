@@ -81,7 +81,7 @@ def test_rules_are_dumped_as_by_keepalived(row: Row) -> None:
         ("10.1.0.0/24 dev eth0 encap ila 1:2:3", "'1:2:3' is not a locator"),
         ("10.1.0.0/24 dev eth0 encap ip dst 2001:db8::1", "2001:db8::1 is not of the family of encap ip"),
         ("10.1.0.0/24 dev eth0 encap ip id 18446744073709551616", "id can't be 18446744073709551616"),
-        ("10.1.0.0/24 dev eth0 vrf red", "vrf in a route is not carried out"),
+        ("10.1.0.0/24 dev eth0 vrf red table 10", "the route has table and vrf"),
         ("10.1.0.0/24 via 192.0.2.9 nexthop via 192.0.2.8", "the route has via or dev, and nexthop"),
         ("10.1.0.0/24 nexthop weight 3", "a nexthop leads nowhere"),
         ("10.1.0.0/24 nexthop via 192.0.2.8 weight 257", "weight can't be 257"),

@@ -9,3 +9,7 @@ def test_connections_are_spread_as_the_schedulers_say_and_survive_the_director()
 
 def test_a_pair_of_directors() -> None:
     run_tests_inside("test_director_pair.py")
+
+
+def test_routes_in_a_vrf() -> None:
+    run_tests_inside("test_vrf_routes.py")

@@ -79,7 +79,7 @@ ROUTE = block(
     *_same("congctl", "none", "[lock] congestion control", Arg(kind="locked_word")),
     *_same("pref", "medium", "preference (IPv6)", choice("low", "medium", "high")),
     *_same("ttl-propagate", "none", "MPLS TTL", choice("enabled", "disabled")),
-    later("vrf", "none", "routing domain: write the number of its table instead", IF),
+    *_same("vrf", "none", "routing domain: an interface of the kind vrf, whose table is used", IF),
     *_same("add prepend append", "prepend", "how it is put in"),
     *_same("nexthop", "none", "one of several gateways: via, dev, weight, onlink, encap, realms", Arg(kind="words")),
     *_same("no_track", "off", "losing it changes nothing"),

@@ -135,6 +135,8 @@ def read_route(words: tuple[str, ...], names: Names) -> RouteEntry:
         raise Unfit("the route has via or dev, and nexthop", "put every gateway into a nexthop of its own", "nexthop")
     if not (route.kind in _NO_HOP or route.hops or route.hop.via or route.hop.device):
         raise Unfit("the route leads nowhere", "write via GATEWAY, dev INTERFACE, or blackhole before the destination")
+    if "vrf" in route.chosen and "table" in route.chosen:
+        raise Unfit("the route has table and vrf", "keep one: a VRF has its own table", "vrf")
     if "from" in route.chosen and route.family == AF_INET:
         raise Unfit("from is for IPv6 routes", "use a rule: from PREFIX table N", "from")
     return _entry(route)
@@ -176,8 +178,7 @@ def _option(route: _Route, left: Words) -> None:
     elif word in ("inet", "inet6"):
         route.family = AF_INET if word == "inet" else AF_INET6
     elif word == "vrf":
-        left.take(word)
-        raise Unfit("vrf in a route is not carried out", "write the table of the VRF: table N", word)
+        route.chosen["vrf"] = left.device(word)
     elif not _plain_option(route, left, word):
         if route.to is not None:
             return  # no option: told already, and left aside
@@ -380,6 +381,7 @@ def _entry(route: _Route) -> RouteEntry:
         delete=request(_DELETE_ROUTE, 0, head + body + rank),
         devices=tuple(devices),
         tracked=route.tracked,
+        vrf=chosen.get("vrf", ""),
     )
 
 
@@ -410,7 +412,7 @@ def _name(route: _Route) -> str:
     said = [] if route.kind == "unicast" else [route.kind]
     said.append(route.to.text(route.family) if route.to.length else "default")
     said += route.hop.words(False)
-    for word in ("table", "metric"):
+    for word in ("table", "vrf", "metric"):
         if word in route.chosen:
             said += [word, str(route.chosen[word])]
     for hop in route.hops:
@@ -431,7 +433,7 @@ def _text(route: _Route, protocol: int) -> str:
     if "tos" in chosen:
         said += ["tos", str(chosen["tos"])]
     said += hop.words()
-    for word, shown in (("table", "table"), (None, "proto"), ("scope", "scope"), ("metric", "metric")):
+    for word, shown in (("table", "table"), ("vrf", "vrf"), (None, "proto"), ("scope", "scope"), ("metric", "metric")):
         value = protocol if word is None else chosen.get(word)
         if value is not None:
             said += [shown, str(value)]

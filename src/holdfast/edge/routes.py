@@ -17,7 +17,7 @@ from holdfast.kernel.refusals import ask_again
 from holdfast.kernel.route_events import Entry, RouteEvents, entry_of
 from holdfast.vrrp.config import InstanceConfig
 from holdfast.vrrp.messages import Level
-from holdfast.vrrp.routes import RouteEntry
+from holdfast.vrrp.routes import TABLE_OFFSET, RouteEntry
 
 NLM_F_EXCL = 0x200
 
@@ -142,8 +142,18 @@ class Routes:
                 struct.pack_into("=I", add, offset, index)
                 struct.pack_into("=I", delete, offset, index)
             else:
+                if entry.vrf:
+                    table = self._table_of(entry.vrf)
+                    if not table:
+                        continue
+                    struct.pack_into("=I", add, TABLE_OFFSET, table)
+                    struct.pack_into("=I", delete, TABLE_OFFSET, table)
                 ready[bytes(add)] = Ready(entry, bytes(add), bytes(delete))
         self._ready[slot] = ready
+
+    def _table_of(self, vrf: str) -> int:
+        link = self._interfaces.link_of(vrf)
+        return link.table if link is not None else 0
 
     # ---- on and off -------------------------------------------------------------------------------------------------
 
@@ -218,6 +228,9 @@ class Routes:
             missing = [name for name in entry.interfaces if not self._interfaces.index_of(name)]
             if missing:
                 said = f"cannot add {entry.name}: interface {missing[0]} does not exist; create it"
+                self._note_refusal((slot, entry.name), said)
+            elif entry.vrf and not self._table_of(entry.vrf):
+                said = f"cannot add {entry.name}: interface {entry.vrf} is no VRF; correct the name, or write table N"
                 self._note_refusal((slot, entry.name), said)
         if slot == STATICS:
             self._report_statics()
@@ -336,4 +349,4 @@ def _sentence(verb: str, entry: RouteEntry, outcome: int, said: str = "") -> str
 
 def _concerns(entry: RouteEntry, names: set[str]) -> bool:
     """Whether a change of these interfaces may have taken the entry: a route without one was resolved by the kernel."""
-    return not names.isdisjoint(entry.interfaces) if entry.devices else entry.name.startswith("route")
+    return not names.isdisjoint(entry.interfaces) if entry.interfaces else entry.name.startswith("route")

@@ -46,7 +46,7 @@ RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR = 1, 5, 9
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINKINFO, _IFLA_EXT_MASK = 1, 3, 4, 18, 29
 _IFLA_LINK, _IFLA_MASTER, _IFLA_ALIAS, _IFLA_GROUP = 5, 10, 20, 27
-_IFLA_INFO_KIND = 1
+_IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_VRF_TABLE = 1, 2, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_BROADCAST, _IFA_CACHEINFO, _IFA_FLAGS, _IFA_PROTO = 1, 2, 3, 4, 6, 8, 11
 _RTEXT_FILTER_SKIP_STATS = 8
 
@@ -138,7 +138,7 @@ def _decode_link(octets: bytes, start: int, end: int, gone: bool) -> LinkSeen | 
     family, _, index, flags, _ = _IFINFOMSG.unpack_from(octets, start)
     if family != socket.AF_UNSPEC:
         return None  # a bridge port's own message: says nothing of the interface
-    name, mac, mtu, kind, alias = "", b"", 0, "", ""
+    name, mac, mtu, kind, alias, table = "", b"", 0, "", "", 0
     numbers = {_IFLA_LINK: 0, _IFLA_MASTER: 0, _IFLA_GROUP: 0}
     for number, payload in attributes(octets, start + 16, end):
         if number == _IFLA_IFNAME:
@@ -155,6 +155,8 @@ def _decode_link(octets: bytes, start: int, end: int, gone: bool) -> LinkSeen | 
             for inner, value in attributes(payload, 0, len(payload)):
                 if inner == _IFLA_INFO_KIND:
                     kind = value.rstrip(b"\0").decode(errors="replace")
+                elif inner == _IFLA_INFO_DATA and kind == "vrf":
+                    table = _vrf_table(value)
     if gone:
         return LinkGone(index=index, name=name)
     up, running = bool(flags & IFF_UP), bool(flags & IFF_RUNNING)
@@ -171,7 +173,16 @@ def _decode_link(octets: bytes, start: int, end: int, gone: bool) -> LinkSeen | 
         master=numbers[_IFLA_MASTER],
         group=numbers[_IFLA_GROUP],
         alias=alias,
+        table=table,
     )
+
+
+def _vrf_table(details: bytes) -> int:
+    """The routing table in the details of a VRF."""
+    for number, payload in attributes(details, 0, len(details)):
+        if number == _IFLA_VRF_TABLE and len(payload) == 4:
+            return int(_U32.unpack(payload)[0])
+    return 0
 
 
 def _decode_address(octets: bytes, start: int, end: int, gone: bool) -> AddressSeen | AddressGone | None:

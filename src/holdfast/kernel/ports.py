@@ -44,6 +44,7 @@ class LinkSeen(msgspec.Struct, frozen=True, kw_only=True):
     master: int = 0  # index of the bridge, bond or VRF it belongs to
     group: int = 0
     alias: str = ""
+    table: int = 0  # of a VRF: its routing table
 
     @property
     def loopback(self) -> bool:

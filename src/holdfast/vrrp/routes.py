@@ -2,6 +2,9 @@
 
 import msgspec
 
+TABLE_OFFSET = 32
+"""Where a route's request has its table (native u32)."""
+
 
 class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One line of `virtual_routes`, `virtual_rules`, `static_routes` or `static_rules`.
@@ -17,8 +20,10 @@ class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     delete: bytes
     devices: tuple[tuple[int, str], ...] = ()
     tracked: bool = True
+    vrf: str = ""  # its table is put at TABLE_OFFSET before they are sent
 
     @property
     def interfaces(self) -> tuple[str, ...]:
         """The interfaces it leads to, once each."""
-        return tuple(dict.fromkeys(name for _offset, name in self.devices))
+        names = [name for _offset, name in self.devices]
+        return tuple(dict.fromkeys([*names, self.vrf] if self.vrf else names))
