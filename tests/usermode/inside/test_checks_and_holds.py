@@ -130,3 +130,52 @@ def test_echoes_are_allowed_while_they_are_needed_and_a_held_weight_survives_a_r
     wait_until(lambda: host.run("ls", "/run/holdfast").count("server-holds") == 0, 10, "it is forgotten", step=0.1)
     daemon.signal(signal.SIGTERM)
     assert daemon.wait(10) == 0
+
+
+BFD = """
+bfd_instance server {{
+    neighbor_ip {theirs}
+    source_ip {mine}
+    min_rx 100
+    min_tx 100
+    multiplier 3
+}}
+"""
+BALANCED = """
+virtual_server 192.0.2.200 80 {{
+    lb_algo wrr
+    lb_kind NAT
+    protocol TCP
+    real_server {theirs} 80 {{
+        weight 5
+        BFD_CHECK {{
+            name server
+        }}
+    }}
+}}
+"""
+
+
+def test_a_server_goes_and_comes_with_its_bfd_session(lab: Lab) -> None:
+    host, there = lab.host("director"), lab.host("there")
+    names = {"mine": host.ip4, "theirs": there.ip4}
+
+    def weights() -> list[str]:
+        return [line.split()[-1] for line in host.run("ipvsadm", "-Sn").splitlines() if line.startswith("-a")]
+
+    daemon = start_holdfast(host, (BFD + BALANCED).format(**names))
+    wait_until(lambda: "BFD_CHECK of server failed" in daemon.text(), 10, "there is no session yet", step=0.1)
+    wait_until(lambda: weights() == [], 5, "no server", step=0.1)
+    start_holdfast(there, BFD.format(mine=there.ip4, theirs=host.ip4))
+    wait_until(lambda: weights() == ["5"], 15, "the session is up", step=0.1)
+    (check,) = holdfast_status(host)["virtual_servers"][0]["real_servers"][0]["checks"]
+    assert (check["kind"], check["ok"], check["detail"]) == ("BFD_CHECK", True, "BFD session server is up (session up)")
+    lab.cut(there)
+    wait_until(lambda: weights() == [], 5, "cut off it is gone", step=0.05)
+    lab.heal()
+    wait_until(lambda: weights() == ["5"], 15, "it is back", step=0.1)
+    host.write("keepalived.conf", (BFD + BALANCED.replace("weight 5", "weight 7")).format(**names))
+    daemon.signal(signal.SIGHUP)
+    wait_until(lambda: weights() == ["7"], 5, "a reload knows what was told before it", step=0.1)
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait(10) == 0
