@@ -261,7 +261,8 @@ class CheckTable:
             return None
         session = self._sessions.get(name)
         if session is None:
-            self._tell(node, f"there is no bfd_instance {name}", f"define it: bfd_instance {name} {{ neighbor_ip IP }}")
+            cure = f"define it: bfd_instance {name} {{ neighbor_ip IP }}"
+            self._tell(node, f"there is no bfd_instance {name}", cure, f"BFD_CHECK - BFD {name} not configured")
             return None
         if not session.for_checkers:
             self._tell(node, f"bfd_instance {name} is for VRRP only", "remove `vrrp` from it, or add `checker`")
