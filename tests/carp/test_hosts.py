@@ -116,3 +116,16 @@ def test_a_killed_process_says_farewell(whom: str) -> None:
             lambda: any(advert.octets[2] == advert.octets[5] == 255 for advert in wire.adverts()), 3, "a farewell"
         )
         wait_until(lambda: not ours.holds("192.0.2.77"), 3, "the address is off")
+
+
+def test_what_would_happen_to_two_files(tmp_path: Path) -> None:
+    files = []
+    for name, skew in (("one", 0), ("two", 100)):
+        path = tmp_path / f"{name}.conf"
+        path.write_text(CARP.format(skew=skew))
+        files.append(str(path))
+    done = subprocess.run([HOLDFAST, "simulate", *files], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "one falls silent: two waits 2 × 1 s + advskew 100/256 s = 2.391 s" in done.stdout
+    assert "one says farewell: two takes over at once" in done.stdout
+    assert "every single fault leaves each address with one owner" in done.stdout

@@ -5,7 +5,6 @@ advbase, checksum over these 36 octets alone, a 64-bit counter, and HMAC-SHA-1. 
 virtual addresses and the counter; advskew, advbase and demotion are not protected.
 """
 
-import hmac
 import struct
 from collections.abc import Iterable
 
@@ -94,9 +93,13 @@ def carp_hmac(password: bytes, vhid: int, addresses: Iterable[Address], counter:
     virtual = list(addresses)
     ordered = sorted(a for a in virtual if len(a) == 4) + sorted(a for a in virtual if len(a) == 16)
     covered = bytes((2, 1, vhid)) + b"".join(ordered) + counter.to_bytes(8, "big")
-    return hmac.digest(password[:KEY_BYTES].ljust(KEY_BYTES, b"\0"), covered, "sha1")
+    from hmac import digest  # brings OpenSSL along, which a daemon without CARP need not have in memory
+
+    return digest(password[:KEY_BYTES].ljust(KEY_BYTES, b"\0"), covered, "sha1")
 
 
 def hmac_is_valid(advert: CarpAdvert, password: bytes, addresses: Iterable[Address]) -> bool:
     """Whether the HMAC is right for that password and those virtual addresses."""
-    return hmac.compare_digest(carp_hmac(password, advert.vhid, addresses, advert.counter), advert.hmac)
+    from hmac import compare_digest
+
+    return compare_digest(carp_hmac(password, advert.vhid, addresses, advert.counter), advert.hmac)

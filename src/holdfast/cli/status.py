@@ -165,6 +165,10 @@ def _details(instance: dict[str, Any], sheet: Sheet) -> None:
     for fault in faults:
         remedy = cure(fault)
         sheet.wrapped(f"{fault}: {remedy}" if remedy else fault, DETAIL_INDENT, "  fault", "red")
+    carp = instance.get("carp")
+    if carp:
+        rank = f"advbase {carp.get('advertised_advbase')}, advskew {carp.get('advertised_advskew')}"
+        sheet.wrapped(f"{rank}: an advert every {instance.get('advert_interval_s'):g} s", DETAIL_INDENT, "  carp")
     for name in ("routes", "rules"):
         if instance.get(name):
             sheet.wrapped("; ".join(map(str, instance[name])), DETAIL_INDENT, f"  {name}")
