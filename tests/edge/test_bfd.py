@@ -40,11 +40,11 @@ class Wire:
         opened.bind((address, port))
         return opened
 
-    def inject(self, octets: bytes, ttl: int = 255, source: str = THEIRS, port: int = 3784) -> None:
+    def inject(self, octets: bytes, ttl: int = 255, source: str = THEIRS, port: int = 3784, to: str = OURS) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
             sender.bind((source, 0))
-            sender.sendto(octets, (OURS, port))
+            sender.sendto(octets, (to, port))
         self.turn()
 
     def turn(self, seconds: float = 0.0) -> None:
@@ -133,6 +133,27 @@ def test_other_senders_and_ports_are_nobody(wire: Wire) -> None:
     assert wire.state() is BfdState.DOWN
     assert wire.counters() == {}
     assert wire.sessions.refused == {"unknown_session": 1}
+
+
+def test_what_is_for_another_port_or_address_of_ours_is_nobodys(wire: Wire) -> None:
+    """With a session that names no source_ip, one socket hears every address."""
+    anywhere = SessionConfig(name="any", neighbor=parse(OTHER), passive=True)
+    hops = SessionConfig(name="hops", neighbor=parse(OTHER), source=parse(OURS), multihop=True, passive=True)
+    wire.neighbor.close()  # it has the port on an address of this host
+    wire.sessions.load([PEER, anywhere, hops])
+    mine = wire.sessions.slots["peer"].session.discriminator
+    wire.inject(encode_bfd(msgspec.structs.replace(DOWN, your_discriminator=mine)), port=4784)
+    assert wire.sessions.refused == {"unknown_session": 1}
+    wire.inject(encode_bfd(DOWN), to="127.9.0.4")
+    assert wire.sessions.refused == {"unknown_session": 2}
+    assert wire.state() is BfdState.DOWN
+    wire.inject(encode_bfd(DOWN), source=OTHER, to="127.9.0.4")
+    wire.inject(encode_bfd(DOWN), source=OTHER, port=4784)
+    assert {name: slot.session.state for name, slot in wire.sessions.slots.items()} == {
+        "peer": BfdState.DOWN, "any": BfdState.INIT, "hops": BfdState.INIT,
+    }  # fmt: skip
+    wire.inject(encode_bfd(DOWN))
+    assert wire.state() is BfdState.INIT
 
 
 def test_an_election_and_its_end(wire: Wire) -> None:

@@ -17,10 +17,11 @@ from tests.engine.test_engine import instance, pair
 from tests.engine.test_record import HEADER
 
 
-def plan(priority: int, neighbor: str, weight: int = 0, reverse: bool = False) -> VrrpPlan:
+def plan(priority: int, neighbor: str, weight: int = 0, reverse: bool = False, preempt: bool = True) -> VrrpPlan:
+    use = TrackedUse(kind="bfd", name="p", weight=weight, reverse=reverse)
     return VrrpPlan(
         instances=(
-            instance(priority=priority, trackers=(TrackedUse(kind="bfd", name="p", weight=weight, reverse=reverse),)),
+            instance(priority=priority, preempt=preempt, trackers=(use,)),
         ),
         bfd=(SessionConfig(name="p", neighbor=parse(neighbor)),),
     )
@@ -77,6 +78,18 @@ def test_who_takes_over_at_once(priority: int, neighbor: str, weight: int, rever
     assert (lan.hosts["b"].history[-1][2] == "MASTER") is moves
     lan.run(10 * MILLISECOND)
     assert (lan.hosts["b"].history[-1][2] == "MASTER") is moves
+
+
+def test_a_session_that_only_costs_priority_is_no_word_on_the_master() -> None:
+    """200 less 10 outranks the master as 200 did: `nopreempt` waits for its adverts to be missing."""
+    lan = pair(plan(150, "192.0.2.12"), plan(200, "192.0.2.11", -10, preempt=False))
+    told(lan, True, "a")
+    lan.run(10 * SECOND)
+    told(lan, True, "b")
+    lan.run(10 * SECOND)
+    assert lan.masters() == {"VI_1": ["a"]}
+    told(lan, False, "b")
+    assert lan.masters() == {"VI_1": ["a"]}
 
 
 def test_a_master_that_lives_gives_way_to_it() -> None:
