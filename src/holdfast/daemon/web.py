@@ -1,6 +1,7 @@
 """`--web`, `web_listen`: a process of its own serves the page, the metrics and the API, and dies alone."""
 
 import os
+import signal
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +110,7 @@ class Web:
             process.set_nice(NICE)
             process.go_first()
             process.no_new_privileges()
-            if not process.die_with_parent(parent):
+            if not process.die_with_parent(parent, signal.SIGKILL):
                 return 1
             try:
                 from holdfast.export.web.serve import run
