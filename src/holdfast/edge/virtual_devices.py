@@ -7,7 +7,8 @@ be called at any time; a device somebody deleted comes back, and one whose base 
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterable
+from _thread import start_new_thread
+from collections.abc import Callable, Iterable, Iterator
 from errno import EEXIST, EOPNOTSUPP
 
 from holdfast.base.address import Address
@@ -16,7 +17,7 @@ from holdfast.edge.interfaces import Interfaces
 from holdfast.kernel import virtual_devices as messages
 from holdfast.kernel.errors import KernelRefused
 from holdfast.kernel.firewall import ReportFilter
-from holdfast.kernel.netlink import address_messages, patch_ifindex
+from holdfast.kernel.netlink import NetlinkSocket, address_messages, patch_ifindex
 from holdfast.kernel.ports import LinkSeen, RouteNetlink
 from holdfast.kernel.sysctl import Sysctls
 from holdfast.vrrp.config import VirtualDevice
@@ -40,6 +41,7 @@ class VirtualDevices:
         self._say = say
         self._wanted: dict[str, VirtualDevice] = {}
         self._made: dict[str, int] = {}  # name → index of what is there on our behalf
+        self._places: dict[str, tuple[str, bytes]] = {}  # name → base and MAC, of the same
         self._kept_in: dict[int, list[bytes]] = {}  # index → the messages that end keeping its reports in
         self._reports: ReportFilter | None = None
         self._reports_refused = False
@@ -48,21 +50,32 @@ class VirtualDevices:
 
     def load(self, wanted: Iterable[VirtualDevice], settings: Settings) -> None:
         """Bring the kernel to the devices of a plan; `Interfaces` must know what is there."""
-        before, self._wanted = self._wanted, {device.name: device for device in wanted}
-        if not self._wanted and not before:
-            self._sweep()
+        for _ in self.steps(wanted, settings):
+            pass
+
+    def steps(self, wanted: Iterable[VirtualDevice], settings: Settings) -> Iterator[None]:
+        """As `load`, a device a step: each takes some milliseconds. `prune` is to follow.
+
+        A device that keeps its name and stands elsewhere, or is of another kind, is made anew.
+        """
+        self._wanted = {device.name: device for device in wanted}
+        if not self._wanted:
             return
-        gone = [name for name in before if name not in self._wanted]
-        # one that keeps its name and stands elsewhere, or is of another kind, is made again by `_renew_one`
-        for name in gone:
-            self._remove(name)
-        self._sweep()
-        if self._wanted and self._reports is None and not self._reports_refused:
+        if self._reports is None and not self._reports_refused:
             self._open_reports(settings)
-        for name in list(self._wanted):
-            self._forget_joins(name)
         self._move_reverse_path_filter()
-        self.renew()
+        in_the_way = {(device.base, device.mac) for device in self._wanted.values() if device.mac}
+        self._remove([name for name, where in self._places.items() if name not in self._wanted and where in in_the_way])
+        self._sweep()
+        for device in list(self._wanted.values()):
+            self._forget_joins(device.name)
+            self._renew_one(device)
+            yield
+
+    def prune(self, wait: bool = False) -> None:
+        """Remove what is not wanted any more, ours and a dead run's; without `wait` the kernel does it meanwhile."""
+        self._sweep()
+        self._remove([name for name in self._made if name not in self._wanted], wait)
 
     def renew(self) -> None:
         """Make what is missing, correct what is wrong."""
@@ -71,19 +84,18 @@ class VirtualDevices:
 
     def concerns(self, name: str) -> bool:
         """Whether the interface is one of ours or below one."""
-        return any(name in (device.name, device.base) for device in self._wanted.values())
+        return bool(self._wanted) and any(name in (one.name, one.base) for one in self._wanted.values())
 
     def close(self) -> None:
-        """Remove what was made."""
-        for name in list(self._made):
-            self._remove(name)
-        if self._reports is not None:
+        """Remove what was made; the devices go first, for their reports must be kept in to the last."""
+        reports, self._reports = self._reports, None
+        self._remove(list(self._made))
+        if reports is not None:
             try:
-                self._reports.teardown()
+                reports.teardown()
             except KernelRefused as refused:
                 self._say(str(refused))
-            self._reports.close()
-            self._reports = None
+            reports.close()
 
     # ---- one device -------------------------------------------------------------------------------------------------
 
@@ -136,6 +148,7 @@ class VirtualDevices:
             wanted.append(patch_ifindex(address_messages(device.address, 0).add, index))
         self._demand([*wanted, messages.bring_up(index)], f"bring {device.name} up")
         self._made[device.name] = index
+        self._places[device.name] = (device.base, device.mac)
         self._join(device, base.index)
 
     def _is_vrf(self, index: int) -> bool:
@@ -235,16 +248,24 @@ class VirtualDevices:
     def _forget(self, name: str) -> None:
         """The device is gone, by whatever hand."""
         index = self._made.pop(name, 0)
+        self._places.pop(name, None)
         ends = self._kept_in.pop(index, [])
         if ends and self._reports is not None:
             self._reports.request_batch(ends)
         self._forget_joins(name)
 
-    def _remove(self, name: str) -> None:
-        index = self._made.get(name, 0)
-        if index:
-            self._netlink.request_batch([messages.remove(index)])
-        self._forget(name)
+    def _remove(self, names: list[str], wait: bool = True) -> None:
+        """Remove devices together: one by one, each would take the kernel tens of milliseconds."""
+        indices = [self._made[name] for name in names]
+        for name in names:
+            self._forget(name)
+        if not indices:
+            return
+        group = 1 << 30 | os.getpid()
+        if wait:
+            self._netlink.request_batch(messages.remove_all(indices, group))
+        else:
+            start_new_thread(_remove_apart, (messages.remove_all(indices, group),))
 
     def _sweep(self) -> None:
         """Remove devices that a dead run of ours left and this plan does not want."""
@@ -256,6 +277,20 @@ class VirtualDevices:
                 continue
             if not any(self._netlink.request_batch([messages.remove(link.index)])):
                 self._say(f"Removed {link.name}: left behind by an earlier run")
+
+
+def _remove_apart(ready: list[bytes]) -> None:
+    """Ask the kernel, and wait for it, in a thread: adverts leave meanwhile."""
+    try:
+        asked = NetlinkSocket()
+    except KernelRefused:
+        return  # the next start sweeps
+    try:
+        asked.request_batch(ready)
+    except KernelRefused:
+        pass
+    finally:
+        asked.close()
 
 
 def _fits(device: VirtualDevice, base: LinkSeen, there: LinkSeen) -> bool:

@@ -127,6 +127,7 @@ class VrrpWorker:
         """Take the interfaces in, sweep what a dead run left, begin every instance."""
         self.interfaces.dump()
         self.devices.load(self.plan.devices, self.plan.settings)
+        self.devices.prune()
         known = self.interfaces.dump()
         self.loop.watch(self._monitor.fileno(), self._links_changed)
         now = monotonic_ns()
@@ -523,12 +524,12 @@ class VrrpWorker:
         plan = msgspec.msgpack.decode(octets, type=VrrpPlan)
         del octets
         yield
-        now = monotonic_ns()
-        self.plan = plan
-        self.devices.load(plan.devices, plan.settings)
+        yield from self.devices.steps(plan.devices, plan.settings)
         self._links_changed()
+        self.plan = plan
         now = monotonic_ns()
         self.act(self.engine.reload(plan, [], now), now)
+        self.devices.prune()
         self.statics.load(plan.statics)
         self.routes.keep(plan.static_entries)
         self.bfd.load(plan.bfd)

@@ -77,6 +77,12 @@ def bring_up(index: int) -> bytes:
     return _link(0, index, b"", up=True)
 
 
+def remove_all(indices: list[int], group: int) -> list[bytes]:
+    """Messages that remove interfaces together, as link group `group`: each for itself waits for the whole kernel."""
+    moved = [_link(0, index, _u32(_IFLA_GROUP, group)) for index in indices]
+    return [*moved, message(RTM_DELLINK, 0, _IFINFOMSG.pack(0, 0, 0, 0, 0) + _u32(_IFLA_GROUP, group))]
+
+
 def remove(index: int) -> bytes:
     """The message that removes the interface."""
     return message(RTM_DELLINK, 0, _IFINFOMSG.pack(0, 0, index, 0, 0))
