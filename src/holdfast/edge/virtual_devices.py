@@ -10,17 +10,20 @@ import struct
 from _thread import start_new_thread
 from collections.abc import Callable, Iterable, Iterator
 from errno import EEXIST, EOPNOTSUPP
+from typing import TYPE_CHECKING
 
 from holdfast.base.address import Address
 from holdfast.config.plan import Settings
 from holdfast.edge.interfaces import Interfaces
 from holdfast.kernel import virtual_devices as messages
 from holdfast.kernel.errors import KernelRefused
-from holdfast.kernel.firewall import ReportFilter
 from holdfast.kernel.netlink import NetlinkSocket, address_messages, patch_ifindex
 from holdfast.kernel.ports import LinkSeen, RouteNetlink
 from holdfast.kernel.sysctl import Sysctls
 from holdfast.vrrp.config import VirtualDevice
+
+if TYPE_CHECKING:
+    from holdfast.kernel.firewall import ReportFilter
 
 Say = Callable[[str], None]
 
@@ -197,6 +200,8 @@ class VirtualDevices:
     # ---- what must not leave ----------------------------------------------------------------------------------------
 
     def _open_reports(self, settings: Settings) -> None:
+        from holdfast.kernel.firewall import ReportFilter
+
         table = settings.nftables_table + _REPORTS
         made: ReportFilter | None = None
         try:
