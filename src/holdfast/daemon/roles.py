@@ -180,7 +180,8 @@ def _signals(loop: Loop) -> list[Leaves]:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     others = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE)
-    for ignored in (*others, signal.SIGRTMIN + 2, signal.SIGRTMAX - 1, signal.SIGRTMAX):
+    # RLIMIT_RTTIME: many instances take longer at a take-over; what hangs is ended by whoever watches the pulse
+    for ignored in (*others, signal.SIGRTMIN + 2, signal.SIGRTMAX - 1, signal.SIGRTMAX, signal.SIGXCPU):
         signal.signal(ignored, signal.SIG_IGN)
     signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
