@@ -39,6 +39,10 @@ def at_most_ratio(limit: float) -> tuple[str, Goal]:
     return f"≤ {limit:g}×", lambda ours, theirs: ours <= theirs * limit
 
 
+def at_least_ratio(limit: float) -> tuple[str, Goal]:
+    return f"≥ {limit:g}×", lambda ours, theirs: ours >= theirs * limit
+
+
 def at_most(limit: float) -> tuple[str, Goal]:
     return f"≤ {limit:g}", lambda ours, _theirs: ours <= limit
 

@@ -13,3 +13,7 @@ def test_the_daemon_balances_from_a_plain_configuration() -> None:
 
 def test_files_echoes_and_held_weights() -> None:
     run_tests_inside("test_checks_and_holds.py")
+
+
+def test_a_worker_killed_under_load() -> None:
+    run_tests_inside("test_killed_under_load.py")

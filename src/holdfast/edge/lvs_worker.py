@@ -132,6 +132,8 @@ class LvsWorker:
         next_beat = 0
         while not self.finished:
             self.loop.wait(self._deadline(next_beat))
+            if self.finished:  # told to stop: nothing is begun any more
+                return
             now = monotonic_ns()
             if now >= next_beat:
                 next_beat = now + HEARTBEAT

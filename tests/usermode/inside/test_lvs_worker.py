@@ -216,3 +216,26 @@ def test_a_killed_worker_leaves_the_services_and_the_next_goes_on_with_them(
     assert not any("made by somebody else" in line for line in second.lines)
     second.stop()
     assert pool() == {}
+
+
+class StopsWhenDue(Loop):
+    """Waits until a check is due, and then the worker is told to stop."""
+
+    worker: LvsWorker
+
+    def wait(self, deadline: int | None, idle: bool = True) -> None:
+        while (due_at := self.worker.balancer.deadline()) is None or due_at > time.monotonic_ns():
+            super().wait(due_at, idle)
+        self.worker.leave("told to stop")
+
+
+def test_a_worker_that_was_told_to_stop_begins_no_check(servers: dict[int, Server]) -> None:
+    mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    loop = StopsWhenDue()
+    channel = Channel(its, ToWorker, loop, lambda m, fd: None, lambda: None)
+    loop.worker = worker = LvsWorker(plan(2, 3), loop, channel, IpvsSocket(), Memory(""))
+    worker.start()
+    worker.run()
+    assert worker.finished
+    assert pool() == {}
+    mine.close()
