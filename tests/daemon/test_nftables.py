@@ -70,7 +70,10 @@ def serving(host: Host) -> bool:
 
 def test_spread_death_return_weights_drain_and_leaving(lab: Lab) -> None:
     site = NftSite(lab)
-    daemon = site.start(site.text(1, 1))
+    here = site.director.directory
+    reader = site.director.write("reader", f'#!/bin/sh\nexec cat "$1" > {here}/lines\n', 0o755)
+    fifos = f"    lvs_notify_fifo {here}/fifo\n    lvs_notify_fifo_script {reader}\n    vrrp_notify_fifo {here}/other\n"
+    daemon = site.start(site.text(1, 1).replace("global_defs {\n", "global_defs {\n" + fifos))
     assert site.answers() == Counter(one=10, two=10)
     site.servers["one"].signal(signal.SIGKILL)
     soon(lambda: states(site.director) == ["down", "up"], "the dead one is gone")
@@ -78,6 +81,10 @@ def test_spread_death_return_weights_drain_and_leaving(lab: Lab) -> None:
     site.servers["one"] = site.serve(site.one)
     soon(lambda: states(site.director) == ["up", "up"], "it is back")
     assert site.answers(10) == Counter(one=5, two=5)
+    server, service = f"[{site.one.ip4}]:tcp:8080", f"[{VIP}]:tcp:80"
+    expected = [f"VS {service} UP", f"RS {server} {service} DOWN", f"RS {server} {service} UP"]
+    soon(lambda: (here / "lines").read_text().replace("\0", "").splitlines() == expected, "the FIFO told it")
+    assert f"Removing service {server} from VS {service}" in daemon.text()
 
     site.reload(daemon, site.text(3, 1).replace("lb_algo rr", "lb_algo wrr"))
     soon(lambda: "mod 4" in site.table(), "the weights count")

@@ -14,6 +14,7 @@ from holdfast.config.build_group import GroupDraft, build_group, draft_group
 from holdfast.config.build_instance import Draft, InstanceBuilder
 from holdfast.config.build_lvs import build_lvs
 from holdfast.config.build_lvs_global import with_sync_id
+from holdfast.config.build_mail import alert_default, read_mail
 from holdfast.config.build_routes import RouteReader
 from holdfast.config.build_static import read_statics
 from holdfast.config.build_tracking import Trackers, limited, merged
@@ -42,7 +43,10 @@ def build(context: Context, nodes: list[Node]) -> Built:
     settings_lines = global_settings(context, nodes)
     context.dynamic_interfaces = "dynamic_interfaces" in settings_lines
     set_up_scripts(context, settings_lines)
-    settings = read_settings(context, settings_lines)
+    context.alert_default = alert_default(settings_lines)
+    settings = msgspec.structs.replace(
+        read_settings(context, settings_lines), mail=read_mail(context, nodes, settings_lines)
+    )
     defaults = read_defaults(settings_lines)
     sessions = read_sessions(context, nodes)
     trackers = Trackers(context, defaults, sessions)

@@ -116,11 +116,11 @@ class CarpBuilder(InstanceBuilder):
             if "notify_backup" not in there:
                 self._tell(draft.settings["shutdown"], f"{draft.name}: shutdown without notify_backup",
                            "write notify_backup and the script", "nothing is run", grade=Grade.WARNING)  # fmt: skip
-            commands = notify_commands(self.context, lines)
+            commands = notify_commands(self.context, lines, draft.settings.get("smtp_alert"))
             if "notify_stop" not in there:
                 commands = msgspec.structs.replace(commands, stop=commands.backup)
             return commands
-        return notify_commands(self.context, lines)
+        return notify_commands(self.context, lines, draft.settings.get("smtp_alert"))
 
     # ---- the password -----------------------------------------------------------------------------------------------
 

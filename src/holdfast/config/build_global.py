@@ -185,6 +185,7 @@ def read_settings(context: Context, settings: dict[str, Node]) -> Settings:
         netlink_command_buffer_force=get(settings, "vrrp_netlink_cmd_rcv_bufs_force", False),
         notify_fifo=_fifo(context, settings, "notify_fifo"),
         vrrp_notify_fifo=_fifo(context, settings, "vrrp_notify_fifo"),
+        lvs_notify_fifo=_fifo(context, settings, "lvs_notify_fifo"),
         fifo_write_states_on_reload="fifo_write_vrrp_states_on_reload" in settings,
         json_version=int(get(settings, "json_version", "1")),
         dump_with_instance=get(settings, "data_use_instance", False),

@@ -23,6 +23,7 @@ class GroupDraft:
         self.uses: list[tuple[TrackedUse, Node]] = []
         self.notify: list[Node] = []
         self.weights = False
+        self.alert: Node | None = None
 
 
 def draft_group(context: Context, node: Node, trackers: Trackers, order: int) -> GroupDraft:
@@ -44,6 +45,8 @@ def draft_group(context: Context, node: Node, trackers: Trackers, order: int) ->
             draft.uses += trackers.uses(line, draft.name, order)
         elif name in ("sync_group_tracking_weight", "global_tracking"):
             draft.weights = True
+        elif name == "smtp_alert":
+            draft.alert = line
         elif name.startswith("notify") and line.line.value is not values.INVALID:
             draft.notify.append(line)
     return draft
@@ -81,7 +84,8 @@ def build_group(
             f"Sync group {draft.name} has only 1 virtual router(s) - this probably isn't what you want",
         )
         context.tell(draft.node, trouble)
-    return GroupConfig(name=draft.name, members=tuple(members), notify=notify_commands(context, draft.notify))
+    notify = notify_commands(context, draft.notify, draft.alert)
+    return GroupConfig(name=draft.name, members=tuple(members), notify=notify)
 
 
 def _tell(

@@ -303,7 +303,7 @@ class InstanceBuilder:
             faults=faults + authentication.faults,
             promote_secondaries="promote_secondaries" in settings,
             announce=announce,
-            notify=notify_commands(self.context, draft.notify),
+            notify=notify_commands(self.context, draft.notify, settings.get("smtp_alert")),
             notify_priority_changes=self._priority_changes(draft),
         )
 

@@ -27,11 +27,15 @@ _DIRECTORIES = {
 _NONE = NotifyCommands()
 
 
-def notify_commands(context: Context, lines: list[Node]) -> NotifyCommands:
-    """The commands by occasion: the first script of each, and the directories (the default ones where they exist)."""
+def notify_commands(context: Context, lines: list[Node], alert: Node | None = None) -> NotifyCommands:
+    """The commands by occasion: the first script of each, and the directories (the default ones where they exist).
+
+    `alert` is the line `smtp_alert`, if there is one.
+    """
     directories = context.default_directories
+    mailed = context.alert_default if alert is None else bool(alert.value is None or alert.value)
     if not lines and not directories:
-        return _NONE
+        return NotifyCommands(smtp_alert=True) if mailed else _NONE
     first: dict[str, Node] = {}
     chosen = dict(directories)
     deleted = False
@@ -48,6 +52,7 @@ def notify_commands(context: Context, lines: list[Node]) -> NotifyCommands:
     commands = {_FIELDS[name]: context.script(node) for name, node in first.items()}
     identity = context.scripts.default
     made = NotifyCommands(
+        smtp_alert=mailed,
         notify_deleted=deleted,
         directories=chosen,
         directory_user=(identity.uid, identity.gid) if chosen else (None, None),

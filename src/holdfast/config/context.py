@@ -40,6 +40,7 @@ class Context:
         self.directories = (posixpath.dirname(posixpath.join(here, path)), here)
         self.script_places: dict[str, int] = {}  # by domain, of the first script that keepalived would run
         self.dynamic_interfaces = False
+        self.alert_default = False  # `smtp_alert_vrrp`, else `smtp_alert`
         self.default_directories = {
             state: path for state, path in NOTIFY_DIRECTORIES.items() if disk.is_directory(path)
         }

@@ -50,7 +50,7 @@ def _notify() -> tuple[Keyword, ...]:
         k("notify_fault_dir", "/etc/holdfast/fault.d", "run everything in DIR on entering FAULT", PATH, ours=True),
         k("notify_stop_dir", "/etc/holdfast/stop.d", "run everything in DIR when the daemon stops", PATH, ours=True),
         k("notify_priority_changes", "global", "write changes of priority to the pipes", BOOL_OPT),
-        later("smtp_alert", "global", "mail about changes", BOOL_OPT),
+        k("smtp_alert", "global", "mail about changes", BOOL_OPT),
     )
 
 

@@ -34,6 +34,19 @@ class Fifo(msgspec.Struct, frozen=True, kw_only=True):
     script: Command | None = None
 
 
+class MailConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The relay, and whom is written to; `router_id` begins each subject."""
+
+    server: str
+    port: int
+    sender: str
+    recipients: tuple[str, ...]
+    helo: str
+    router_id: str = ""
+    timeout_ns: Nanoseconds = 30_000_000_000
+    faults: bool = True  # of instances and groups that enter FAULT, too
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What `global_defs` and the root keywords come to, for the daemon as a whole."""
 
@@ -62,6 +75,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     process_monitor_buffer_force: bool = False
     notify_fifo: Fifo | None = None
     vrrp_notify_fifo: Fifo | None = None
+    lvs_notify_fifo: Fifo | None = None
     fifo_write_states_on_reload: bool = False
     json_version: int = 1
     dump_with_instance: bool = False  # `data_use_instance`
@@ -79,6 +93,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     reload_time_file: str = ""
     reload_repeat: bool = False
     config_save_dir: str = ""
+    mail: MailConfig | None = None
     dbus_service: str = ""  # `enable_dbus` and its name; "": not on the bus
     dbus_no_interface: str = ""  # "": none
     web_listen: str = ""  # ADDRESS:PORT of the web worker; "": none

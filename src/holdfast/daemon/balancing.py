@@ -15,7 +15,15 @@ from holdfast.daemon.roles import EXIT_CONFIG, EXIT_FATAL, EXIT_PERMISSION, fork
 from holdfast.daemon.server_holds import ServerHolds
 from holdfast.edge.channel import Ask, Channel, Ready, Reload, Reply, Stop, SyncMaster, ToSupervisor
 from holdfast.edge.clock import monotonic_ns
-from holdfast.engine.messages import Leaving, RunScript, ScriptFinished, StateNotice, TrackerNotice, TrackerReported
+from holdfast.engine.messages import (
+    Leaving,
+    MailNotice,
+    RunScript,
+    ScriptFinished,
+    StateNotice,
+    TrackerNotice,
+    TrackerReported,
+)
 from holdfast.lvs.config import SyncDaemonConfig
 from holdfast.vrrp.messages import Level
 
@@ -145,6 +153,8 @@ class Balancing:
                 self._send(told)
             if self.holds.weights:
                 self.ask(self._forget_holds)
+        elif isinstance(message, MailNotice):
+            self._here.mailing.take(message)
         elif not isinstance(message, Leaving):
             self._here.listeners.take(message, now)
 

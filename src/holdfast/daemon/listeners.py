@@ -173,7 +173,10 @@ class Listeners:
         settings = self.settings
         before = os.umask(DEFAULT_UMASK if settings.umask is None else settings.umask)
         try:
-            self._fifos.load((settings.notify_fifo, settings.vrrp_notify_fifo), now, write_states=write_states)
+            self._fifos.load(
+                (settings.notify_fifo, settings.vrrp_notify_fifo), now, write_states=write_states,
+                balancing=(settings.notify_fifo, settings.lvs_notify_fifo),
+            )  # fmt: skip
         finally:
             os.umask(before)
         self._notify.secure = settings.script_security
@@ -225,6 +228,8 @@ class Listeners:
 
     def _service(self, notice: ServiceNotice, now: Nanoseconds) -> None:
         """The script of a balanced service; its failure is said and changes nothing."""
+        if notice.fifo_line:
+            self._fifos.service(notice.fifo_line, now)
         command = notice.command
         if command is None:
             return

@@ -23,6 +23,7 @@ from holdfast.daemon.balancing import Balancing
 from holdfast.daemon.building import Build, Built
 from holdfast.daemon.bus import Bus
 from holdfast.daemon.listeners import Listeners
+from holdfast.daemon.mailing import Mailing
 from holdfast.daemon.options import Options
 from holdfast.daemon.roles import EXIT_CONFIG, EXIT_FATAL, EXIT_PERMISSION, PULSE_BYTES, fork_vrrp_worker
 from holdfast.daemon.saved import Saved
@@ -98,7 +99,8 @@ class Supervisor:
         self.watchers = Watchers(self)
         self.saved = Saved(self)
         self.bus = Bus(self)
-        listeners.state_hooks += (self.bus.state, self.balancing.state)
+        self.mailing = Mailing(self)
+        listeners.state_hooks += (self.bus.state, self.balancing.state, self.mailing.state)
         self.web = Web(self)
         listeners.journal.on_entry = self.web.changed
         self._signal_reader = self._take_signals()
@@ -315,6 +317,7 @@ class Supervisor:
         if self.stopping_at is not None:
             return
         self.service.stopping()
+        self.mailing.mailer.leave()
         self.log.say(Level.INFO, "Stopping")
         self.note("stopping", cause)
         self.stopping_at = monotonic_ns() + self.listeners.settings.child_wait_time_ns
@@ -332,7 +335,8 @@ class Supervisor:
             os.kill(self.worker.pid, signal.SIGKILL)
             self.stopping_at = now + SECOND
             return
-        if (self.listeners.pending() or self.balancing.running) and now < self.stopping_at:
+        busy = self.listeners.pending() or self.balancing.running or self.mailing.mailer.pending()
+        if busy and now < self.stopping_at:
             return
         if not self._shutdown_begun:
             self._shutdown_begun = True
@@ -404,6 +408,7 @@ class Supervisor:
         self.listeners.new_plan(octets, now)
         self.watchers.load(octets)
         self.bus.load(octets, reloaded=True)
+        self.mailing.load(octets)
         self.web.load(octets)
         if self.worker is None:
             if self.options.run_vrrp and self.listeners.has_instances:

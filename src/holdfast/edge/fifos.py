@@ -24,6 +24,8 @@ MODE = 0o644
 HELD = 4096
 """How many lines may wait, at a reload, for the readers of before to end (2 s at most, then they are killed)."""
 
+VRRP, LVS = "vrrp", "lvs"
+
 _SAY_LOST_NS = 10 * SECOND
 
 
@@ -55,6 +57,7 @@ class OpenFifo:
         self.path = config.path
         self.made_here = False
         self.lost = 0
+        self.topics: set[str] = set()  # what it gets: VRRP, LVS
         try:
             self.made_here = self._make()
             self._refuse_stranger(os.lstat(self.path))
@@ -116,23 +119,31 @@ class Fifos:
         self._readers: list[RunHandle] = []
         self._leaving: set[RunHandle] = set()  # readers told to end: till they have, they could take a line away
         self._to_start: list[tuple[str, Command]] = []
-        self._held: list[str] = []
+        self._held: list[tuple[str, str]] = []  # topic, line
         self._states: dict[tuple[str, str], str] = {}
         self._say_lost_at: Nanoseconds = 0
 
-    def load(self, fifos: Iterable[Fifo | None], now: Nanoseconds, *, write_states: bool = False) -> None:
+    def load(
+        self, fifos: Iterable[Fifo | None], now: Nanoseconds, *, write_states: bool = False,
+        balancing: Iterable[Fifo | None] = (),
+    ) -> None:  # fmt: skip
         """Use these FIFOs from now on (at start and at each reload): all are opened anew, readers started anew.
 
+        `balancing` are those that get the lines of real servers and quorums, `fifos` those of VRRP; one may be both.
         `write_states` repeats every state on them (`fifo_write_vrrp_states_on_reload`).
         """
         wanted: list[Fifo] = []
-        for fifo in fifos:
-            if fifo is None:
-                continue
-            if any(other.path == fifo.path for other in wanted):
-                self._log.say(Level.WARNING, f"FIFO {fifo.path} is named twice: each line goes there once")
-                continue
-            wanted.append(fifo)
+        topics: dict[str, set[str]] = {}
+        for topic, group in ((VRRP, fifos), (LVS, balancing)):
+            for fifo in group:
+                if fifo is None:
+                    continue
+                there = next((other for other in wanted if other.path == fifo.path), None)
+                if there is None:
+                    wanted.append(fifo)
+                elif there is not fifo:
+                    self._log.say(Level.WARNING, f"FIFO {fifo.path} is named twice: each line goes there once")
+                topics.setdefault(fifo.path, set()).add(topic)
         self._close(now, keep={fifo.path for fifo in wanted})
         for config in wanted:
             try:
@@ -143,6 +154,7 @@ class Fifos:
             if opened.made_here:
                 self._made.add(opened.path)
             opened.made_here = opened.path in self._made
+            opened.topics = topics[opened.path]
             self._open.append(opened)
             if config.script is not None:
                 self._to_start.append((config.path, config.script))
@@ -158,8 +170,8 @@ class Fifos:
         for path, script in to_start:
             self._start_reader(path, script, now)
         held, self._held = self._held, []
-        for line in held:
-            self._write(line, now)
+        for topic, line in held:
+            self._write(line, now, topic)
 
     def _start_reader(self, path: str, script: Command, now: Nanoseconds) -> None:
         command = msgspec.structs.replace(script, timeout_ns=0)
@@ -196,16 +208,20 @@ class Fifos:
         """Tell a change of priority."""
         self._write(priority_line(notice), now)
 
+    def service(self, line: str, now: Nanoseconds) -> None:
+        """Tell of a real server or a quorum."""
+        self._write(line, now, LVS)
+
     def close(self, now: Nanoseconds) -> None:
         """SIGTERM to the readers, then close; those we made go away."""
         self._close(now, keep=set())
 
-    def _write(self, line: str, now: Nanoseconds) -> None:
+    def _write(self, line: str, now: Nanoseconds, topic: str = VRRP) -> None:
         if self._leaving and len(self._held) < HELD:
-            self._held.append(line)
+            self._held.append((topic, line))
             return
         for fifo in self._open:
-            if not fifo.write(line) and now >= self._say_lost_at:
+            if topic in fifo.topics and not fifo.write(line) and now >= self._say_lost_at:
                 self._say_lost_at = now + _SAY_LOST_NS
                 text = f"FIFO {fifo.path} is full: {fifo.lost} lines lost so far; is its reader running?"
                 self._log.say(Level.WARNING, text)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from holdfast.base.address import Address, text
+from holdfast.base.address import text
 from holdfast.base.ipvs import Counts, endpoint_text
 from holdfast.base.time import SECOND, Nanoseconds
 from holdfast.check.bfd import bfd_outcome
@@ -44,14 +44,15 @@ from holdfast.engine.balancer import (
     PoolsChanged,
     ServiceTold,
 )
-from holdfast.engine.messages import Leaving, LogLine, RunScript, ScriptFinished, ServiceNotice, TrackerReported
+from holdfast.engine.messages import Leaving, LogLine, RunScript, ScriptFinished, TrackerReported
 from holdfast.engine.scripts import outcome as script_words
+from holdfast.engine.service_notices import notices, shown
 from holdfast.kernel.check_sockets import allow_pings
 from holdfast.kernel.errors import KernelRefused
 from holdfast.kernel.netlink import MonitorSocket, NetlinkSocket
 from holdfast.kernel.sysctl import Sysctls
 from holdfast.lvs.config import VirtualServerConfig
-from holdfast.lvs.messages import QuorumGained, QuorumLost, ServerDown, ServerUp, WeightChanged
+from holdfast.lvs.lines import server_label
 from holdfast.track.file import MISSING
 from holdfast.vrrp.messages import Level
 
@@ -299,40 +300,8 @@ class LvsWorker:
     # ---- telling ----------------------------------------------------------------------------------------------------
 
     def _told(self, told: ServiceTold | CheckTold) -> None:
-        if isinstance(told, CheckTold):
-            check = self.balancer.checks[told.check].check
-            word = "" if told.up is None else "succeeded: " if told.up else "failed: "
-            level = Level.INFO if told.up else Level.WARNING
-            self.channel.put(LogLine(level, f"{kind_of(check)} of {shown(check)} {word}{told.text}"))
-            return
-        config = self.balancer.services[told.service].config
-        effect = told.effect
-        if isinstance(effect, ServerUp | ServerDown):
-            server = config.servers[effect.server]
-            where = server_label(config.label, server.address, server.port)
-            up = isinstance(effect, ServerUp)
-            if isinstance(effect, ServerUp) and effect.at_start and not self.balancer.plan.lvs.init_notifies:
-                return
-            line = f"{'Adding' if up else 'Removing'} service {where} {'to' if up else 'from'} VS {config.label}"
-            self.channel.put(LogLine(Level.INFO if up else Level.WARNING, line))
-            command = server.notify_up if up else server.notify_down
-            cause = self.balancer.cause(told.service, effect.server)
-            self.channel.put(ServiceNotice(service=config.label, server=where, up=up, command=command, cause=cause))
-        elif isinstance(effect, QuorumGained):
-            line = f"Gained quorum {config.quorum}+{config.hysteresis} <= {effect.live} for VS {config.label}"
-            self.channel.put(LogLine(Level.INFO, line))
-            cause = f"weight {effect.live} is alive, {config.quorum + config.hysteresis} gains it"
-            self.channel.put(ServiceNotice(service=config.label, up=True, command=config.quorum_up, cause=cause))
-        elif isinstance(effect, QuorumLost):
-            line = f"Lost quorum {config.quorum}-{config.hysteresis} > {effect.live} for VS {config.label}"
-            self.channel.put(LogLine(Level.WARNING, line))
-            cause = f"weight {effect.live} is alive, {max(config.quorum - config.hysteresis, 1)} keeps it"
-            self.channel.put(ServiceNotice(service=config.label, up=False, command=config.quorum_down, cause=cause))
-        elif isinstance(effect, WeightChanged):
-            server = config.servers[effect.server]
-            where = server_label(config.label, server.address, server.port)
-            line = f"Changing weight from {effect.before} to {effect.after} for service {where} of VS {config.label}"
-            self.channel.put(LogLine(Level.INFO, line))
+        for notice in notices(self.balancer, told):
+            self.channel.put(notice)
 
     # ---- the supervisor ---------------------------------------------------------------------------------------------
 
@@ -383,7 +352,7 @@ class LvsWorker:
             for where, counts in counted.items():
                 found.setdefault((where.address, where.port), []).append(counts)
         for shown_one, server in zip(row["real_servers"], config.servers, strict=True):
-            shown_one["label"] = server_label(config.label, server.address, server.port)
+            shown_one["label"] = server_label(config, server)
             mine = found.get((server.address, server.port), [])
             shown_one["connections"] = {
                 "active": sum(one.active for one in mine),
@@ -400,7 +369,7 @@ class LvsWorker:
             return
         config = self.balancer.services[found[0]].config
         server = config.servers[found[1]]
-        where = server_label(config.label, server.address, server.port)
+        where = server_label(config, server)
         self.act(self.balancer.hold(*found, asked.weight, now), now)
         self._reply(asked.ask, {"held": asked.weight, "service": config.name, "server": where})
 
@@ -410,7 +379,7 @@ class LvsWorker:
             if service not in (slot.config.name, slot.config.label):
                 continue
             for place, one in enumerate(slot.config.servers):
-                where = server_label(slot.config.label, one.address, one.port)
+                where = server_label(slot.config, one)
                 plain = endpoint_text(one.address, one.port or slot.config.keys[0].port)
                 if server in (where, plain, text(one.address)):
                     return number, place
@@ -460,21 +429,3 @@ class LvsWorker:
         self.channel.put(Leaving())
         self.channel.flush()
         self.finished = True
-
-
-def server_label(service: str, address: bytes, port: int) -> str:
-    """`[10.0.0.1]:tcp:80`, with the protocol of the service's label, as keepalived's FIFO lines have it."""
-    protocol = next((name for name in ("tcp", "udp", "sctp") if f":{name}:" in service), "")
-    return f"[{text(Address(address))}]:{protocol}:{port}" if protocol else f"[{text(Address(address))}]:{port}"
-
-
-def shown(check: Check) -> str:
-    """Whom a check asks, in a line of log."""
-    if isinstance(check, MiscCheck):
-        return check.command.text()
-    if isinstance(check, FileCheck):
-        return check.track_file
-    if isinstance(check, BfdCheck):
-        return check.name
-    where = text(check.target.address)
-    return f"[{where}]:{check.target.port}" if check.target.port else where

@@ -336,6 +336,14 @@ class ServiceNotice(Notice, frozen=True, kw_only=True):
     server: str = ""
     command: Command | None = None
     cause: str = ""
+    fifo_line: str = ""
+
+
+class MailNotice(Notice, frozen=True):
+    """Something of the load balancer that the operators are written about."""
+
+    subject: str
+    text: str
 
 
 class Leaving(Notice, frozen=True):
@@ -364,5 +372,6 @@ AnyNotice = (
     | SuspicionNotice
     | IncidentNotice
     | ServiceNotice
+    | MailNotice
     | Leaving
 )

@@ -94,7 +94,7 @@ def instance_data(config: InstanceConfig, view: InstanceView, scripts: dict[str,
         "state": state,
         "wantstate": state,
         "version": config.version,
-        "smtp_alert": False,
+        "smtp_alert": config.notify.smtp_alert,
         "notify_deleted": config.notify.notify_deleted,
     }
     shown.update(_scripts(config))

@@ -153,6 +153,7 @@ class NotifyCommands(msgspec.Struct, frozen=True, kw_only=True):
     deleted: Command | None = None
     any: Command | None = None  # `notify`: four arguments are appended
     master_rx_lower_pri: Command | None = None
+    smtp_alert: bool = False  # mail about changes of state
     notify_deleted: bool = False  # report DELETED, not FAULT, when removed by a reload
     directories: dict[str, str] = {}  # MASTER, BACKUP, FAULT, STOP → directory of executables
     directory_user: tuple[int | None, int | None] = (None, None)  # uid, gid for those executables
