@@ -158,7 +158,7 @@ def instance_lines(config: InstanceConfig, view: InstanceView, waiting: Collecti
             yield f"   Tracked {heading} :"
             for use in uses:
                 yield f"     {use.name} weight {use.weight}{' reverse' if use.reverse else ''}"
-    yield f"   Using smtp notification = {yes(config.notify.smtp_alert, ("yes", "no"))}"
+    yield f"   Using smtp notification = {yes(config.notify.smtp_alert, ('yes', 'no'))}"
     yield f"   Notify deleted = {yes(config.notify.notify_deleted, ('Deleted', 'Fault'))}"
     yield from _notify_lines(config.notify)
     yield f"   Notify priority changes = {yes(config.notify_priority_changes)}"
@@ -252,7 +252,7 @@ def group_lines(group: GroupView, notify: NotifyCommands, view: NodeView) -> Ite
     yield "   VRRP member instances :"
     for member in group.members:
         yield f"     {member}"
-    yield f"   Using smtp notification = {yes(notify.smtp_alert, ("yes", "no"))}"
+    yield f"   Using smtp notification = {yes(notify.smtp_alert, ('yes', 'no'))}"
     yield from _notify_lines(notify)
 
 
