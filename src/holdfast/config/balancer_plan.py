@@ -3,6 +3,7 @@
 import msgspec
 
 from holdfast.check.config import Check
+from holdfast.config.plan import Scheduling
 from holdfast.lvs.config import LvsPlan
 from holdfast.track.config import FileConfig
 
@@ -12,4 +13,8 @@ class BalancerPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     lvs: LvsPlan = LvsPlan()
     checks: tuple[Check, ...] = ()
+    scheduling: Scheduling = Scheduling()  # of the lvs worker
+    process_name: str = ""
+    receive_bytes: int = 0  # `lvs_netlink_monitor_rcv_bufs`; 0: the kernel's
+    receive_forced: bool = False
     files: tuple[FileConfig, ...] = ()  # those that a FILE_CHECK names

@@ -9,7 +9,13 @@ from holdfast.config.balancer_plan import BalancerPlan
 from holdfast.config.build_bfd import read_sessions
 from holdfast.config.build_carp import CarpBuilder
 from holdfast.config.build_checks import CheckTable
-from holdfast.config.build_global import global_settings, read_defaults, read_settings, set_up_scripts
+from holdfast.config.build_global import (
+    global_settings,
+    read_defaults,
+    read_scheduling,
+    read_settings,
+    set_up_scripts,
+)
 from holdfast.config.build_group import GroupDraft, build_group, draft_group
 from holdfast.config.build_instance import Draft, InstanceBuilder
 from holdfast.config.build_lvs import build_lvs
@@ -20,11 +26,12 @@ from holdfast.config.build_static import read_statics
 from holdfast.config.build_tracking import Trackers, limited, merged
 from holdfast.config.build_vmac import Devices, expect_devices
 from holdfast.config.build_watched import read_links
-from holdfast.config.context import Context, entries
+from holdfast.config.context import Context, entries, get
 from holdfast.config.findings import Condition, Trouble
 from holdfast.config.others import Others, read_others, virtual_servers
-from holdfast.config.plan import VrrpPlan
+from holdfast.config.plan import Settings, VrrpPlan
 from holdfast.config.tree import Node
+from holdfast.lvs.config import LvsPlan
 from holdfast.vrrp.config import GroupConfig, InstanceConfig, TrackedUse
 
 Use = tuple[TrackedUse, Node]
@@ -53,7 +60,7 @@ def build(context: Context, nodes: list[Node]) -> Built:
     for order, node in enumerate(nodes):
         trackers.define(node, order)
     expect_devices(context, nodes, settings_lines)
-    routes = RouteReader(context, nodes)
+    routes = RouteReader(context, nodes, settings_lines)
     builders = {
         "vrrp_instance": InstanceBuilder(context, settings, defaults, trackers, routes),
         "carp_instance": CarpBuilder(context, settings, defaults, trackers, routes),
@@ -86,7 +93,8 @@ def build(context: Context, nodes: list[Node]) -> Built:
     table = CheckTable(context, settings_lines, tls, trackers.file, sessions)
     lvs = build_lvs(context, nodes, settings_lines, table.read)
     checks = table.checks
-    lvs = with_sync_id(context, lvs, settings_lines, [one for _, one in instances])
+    beside = {one.name: get(draft.settings, "lvs_sync_daemon_interface", "") for draft, one in instances}
+    lvs = with_sync_id(context, lvs, settings_lines, [one for _, one in instances], beside)
     others = read_others(context, nodes, virtual_servers(lvs, [kind_of(check) for check in checks]), sessions)
     polled = [one.network for draft, one in instances if "linkbeat_use_polling" in draft.settings]
     statics, entries_kept, finished = read_statics(context, nodes, settings_lines, finished, routes)
@@ -105,8 +113,23 @@ def build(context: Context, nodes: list[Node]) -> Built:
         garp_groups=tuple(group for group in garp_groups if group),
     )
     _told_security(context)
-    balancer = BalancerPlan(lvs=lvs, checks=checks, files=tuple(table.files.values()))
+    balancer = _balancer_plan(context, settings_lines, settings, lvs, table)
     return Built(plan=plan, balancer=balancer, others=others)
+
+
+def _balancer_plan(
+    context: Context, lines: dict[str, Node], settings: Settings, lvs: LvsPlan, table: CheckTable
+) -> BalancerPlan:
+    """The load balancer's plan: services, checks, and the lvs worker's own settings."""
+    return BalancerPlan(
+        lvs=lvs,
+        checks=table.checks,
+        files=tuple(table.files.values()),
+        scheduling=read_scheduling(context, lines, "checker"),
+        process_name=settings.process_names.get("checker", ""),
+        receive_bytes=get(lines, "lvs_netlink_monitor_rcv_bufs", 0),
+        receive_forced=get(lines, "lvs_netlink_monitor_rcv_bufs_force", False),
+    )
 
 
 def _second(context: Context, node: Node, seen: dict[str, Draft] | dict[str, GroupDraft]) -> bool:

@@ -174,7 +174,7 @@ def read_settings(context: Context, settings: dict[str, Node]) -> Settings:
         group4=_group(context, settings.get("vrrp_mcast_group4"), VRRP_GROUP_4),
         group6=_group(context, settings.get("vrrp_mcast_group6"), VRRP_GROUP_6),
         log_unknown_vrids="log_unknown_vrids" in settings,
-        scheduling=_scheduling(context, settings),
+        scheduling=read_scheduling(context, settings),
         receive_buffer_policy=get(settings, "vrrp_rx_bufs_policy", ""),
         receive_buffer_multiplier=get(settings, "vrrp_rx_bufs_multiplier", 3),
         process_monitor_buffer_bytes=get(settings, "process_monitor_rcv_bufs", 0),
@@ -206,6 +206,7 @@ def read_settings(context: Context, settings: dict[str, Node]) -> Settings:
         dbus_no_interface=get(settings, "dbus_no_interface_name", ""),
         web_listen=_listen(context, settings.get("web_listen")),
         web_token_file=get(settings, "web_token_file", ""),
+        disable_local_igmp="disable_local_igmp" in settings,
         dynamic_interfaces="dynamic_interfaces" in settings,
         allow_if_changes=get(settings, "dynamic_interfaces", None) == "allow_if_changes",
     )
@@ -275,9 +276,10 @@ def _group(context: Context, node: Node | None, default: Any) -> Any:
     return default
 
 
-def _scheduling(context: Context, settings: dict[str, Node]) -> Scheduling:
+def read_scheduling(context: Context, settings: dict[str, Node], who: str = "vrrp") -> Scheduling:
+    """How a worker is scheduled: `vrrp_…` or `checker_…`."""
     processors: list[int] = []
-    node = settings.get("vrrp_cpu_affinity")
+    node = settings.get(f"{who}_cpu_affinity")
     if node is not None:
         for position, word in enumerate(node.value, 1):
             if word.isdecimal() and word.isascii() and int(word[:6]) < 4096:
@@ -289,10 +291,10 @@ def _scheduling(context: Context, settings: dict[str, Node]) -> Scheduling:
                 )
     automatic = settings.get("max_auto_priority")
     return Scheduling(
-        nice=get(settings, "vrrp_priority", 0),
-        rt_priority=get(settings, "vrrp_rt_priority", 0),
-        rt_time_limit_us=get(settings, "vrrp_rlimit_rttime", get(settings, "vrrp_rlimit_rtime", 10_000)),
-        no_swap="vrrp_no_swap" in settings,
+        nice=get(settings, f"{who}_priority", 0),
+        rt_priority=get(settings, f"{who}_rt_priority", 0),
+        rt_time_limit_us=get(settings, f"{who}_rlimit_rttime", get(settings, f"{who}_rlimit_rtime", 10_000)),
+        no_swap=f"{who}_no_swap" in settings,
         cpu_affinity=tuple(processors),
         max_auto_priority=0 if automatic is None else 99 if automatic.value is None else max(0, automatic.value),
         min_auto_priority_delay_us=get(settings, "min_auto_priority_delay", 1_000_000),

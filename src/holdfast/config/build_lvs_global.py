@@ -1,6 +1,6 @@
 """The load balancer's lines of `global_defs`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -33,10 +33,17 @@ def read_globals(context: Context, settings: dict[str, Node]) -> LvsPlan:
 
 
 def with_sync_id(
-    context: Context, plan: LvsPlan, settings: dict[str, Node], instances: Iterable[InstanceConfig]
-) -> LvsPlan:
-    """The plan with the number of its sync daemon: the VRID of the instance it is tied to, unless it has its own."""
+    context: Context, plan: LvsPlan, settings: dict[str, Node], instances: Iterable[InstanceConfig],
+    beside: Mapping[str, str],
+) -> LvsPlan:  # fmt: skip
+    """The plan with the number of its sync daemon: the VRID of the instance it is tied to, unless it has its own.
+
+    `beside`: by instance the interface of its `lvs_sync_daemon_interface`; the first counts, and the global line more.
+    """
     daemon = plan.sync_daemon
+    if daemon is None and any(beside.values()):
+        name = next(name for name, interface in beside.items() if interface)
+        daemon = SyncDaemonConfig(interface=beside[name], instance=name)
     if daemon is None or not daemon.instance:
         return plan
     tied = next((one for one in instances if one.name == daemon.instance), None)

@@ -3,7 +3,7 @@
 import msgspec
 
 from holdfast.base.problem import Grade
-from holdfast.config.context import Context, entries
+from holdfast.config.context import Context, entries, get
 from holdfast.config.entry_checks import check_entry
 from holdfast.config.findings import Condition, Trouble
 from holdfast.config.route_lines import read_route
@@ -16,9 +16,11 @@ from holdfast.vrrp.routes import RouteEntry
 class RouteReader:
     """Reads `virtual_routes`, `virtual_rules`, `static_routes` and `static_rules`."""
 
-    def __init__(self, context: Context, nodes: list[Node]) -> None:
+    def __init__(self, context: Context, nodes: list[Node], settings: dict[str, Node]) -> None:
+        """`settings`: the lines of `global_defs`."""
         self._context = context
-        self._names = Names(context.disk)
+        vendor, host = (get(settings, name, "") for name in ("iproute_usr_dir", "iproute_etc_dir"))
+        self._names = Names(context.disk, vendor, host)
         self._preferences: dict[int, int] = {}  # by place of the line, of rules that name none
         for node in nodes:
             for block in (node, *(node.children or ())):

@@ -70,10 +70,10 @@ ROOT = block(
 
 
 def _process(name: str, default: str, meaning: str, *args: Arg) -> tuple[Keyword, ...]:
-    """The same keyword for the three workers; only that of the vrrp worker is carried out."""
+    """The same keyword for the three workers; that of a BFD worker has no effect."""
     return (
         k(f"vrrp_{name}", default, f"{meaning} of the vrrp worker", *args),
-        later(f"checker_{name}", default, f"{meaning} of the checking worker", *args),
+        k(f"checker_{name}", default, f"{meaning} of the checking worker", *args),
         later(f"bfd_{name}", default, "nothing: BFD runs in the vrrp worker", *args, status=Status.INERT),
     )
 
@@ -86,8 +86,8 @@ GLOBAL = block(
     k("process_names", "off", "give the processes telling names"),
     k("process_name", "unchanged", "name of the supervising process, at most 15 characters", WORD),
     k("vrrp_process_name", "unchanged", "name of the vrrp worker, at most 15 characters", WORD),
-    later("checker_process_name", "unchanged", "name of the checking worker", WORD),
-    later("lvs_process_name", "unchanged", "name of the checking worker", WORD, deprecated="checker_process_name"),
+    k("checker_process_name", "unchanged", "name of the checking worker", WORD),
+    k("lvs_process_name", "unchanged", "name of the checking worker", WORD, deprecated="checker_process_name"),
     later("bfd_process_name", "unchanged", "nothing: BFD runs in the vrrp worker", WORD, status=Status.INERT),
     later("tmp_config_directory", "memory; first kept", "nothing: the configuration read is kept in memory", PATH,
       status=Status.INERT),
@@ -106,8 +106,8 @@ GLOBAL = block(
     later("stats_dump_file", "temporary directory", "where the statistics dump goes", PATH, status=Status.INERT),
     later("json_dump_file", "temporary directory", "where the JSON dump goes", PATH, status=Status.INERT),
     k("json_version", "1", "layout of the JSON dump", choice("1", "2")),
-    later("iproute_usr_dir", "/usr/share/iproute2", "the vendor's names of routing tables", PATH),
-    later("iproute_etc_dir", "/etc/iproute2", "the host's names of routing tables", PATH),
+    k("iproute_usr_dir", "/usr/share/iproute2", "the vendor's names of routing tables", PATH),
+    k("iproute_etc_dir", "/etc/iproute2", "the host's names of routing tables", PATH),
     k("startup_script", "none; first kept", "run once before the workers start", SCRIPT),
     k("startup_script_timeout", "10 s", "how long it may take", whole_seconds(1, 1000)),
     k("shutdown_script", "none; first kept", "run once after the workers ended", SCRIPT),
@@ -150,7 +150,7 @@ GLOBAL = block(
     *_process("rlimit_rttime", "10000 µs", "processor time between two waits, when real-time,", uint(2, clamp=True)),
     k("vrrp_rlimit_rtime", "10000 µs", "processor time between two waits", uint(2, clamp=True),
       deprecated="vrrp_rlimit_rttime"),
-    later("checker_rlimit_rtime", "10000 µs", "processor time between two waits", uint(2, clamp=True),
+    k("checker_rlimit_rtime", "10000 µs", "processor time between two waits", uint(2, clamp=True),
           deprecated="checker_rlimit_rttime"),
     later("bfd_rlimit_rtime", "10000 µs", "processor time between two waits", uint(2, clamp=True),
           deprecated="bfd_rlimit_rttime"),
@@ -158,10 +158,12 @@ GLOBAL = block(
     k("vrrp_netlink_monitor_rcv_bufs", "the kernel's", "bytes of the monitor socket's buffer", uint()),
     k("vrrp_netlink_cmd_rcv_bufs_force", "off", "more than rmem_max allows", BOOL),
     k("vrrp_netlink_monitor_rcv_bufs_force", "off", "more than rmem_max allows", BOOL),
-    later("lvs_netlink_cmd_rcv_bufs", "the kernel's", "the same for the checking worker", uint()),
-    later("lvs_netlink_monitor_rcv_bufs", "the kernel's", "the same for the checking worker", uint()),
-    later("lvs_netlink_cmd_rcv_bufs_force", "off", "more than rmem_max allows", BOOL),
-    later("lvs_netlink_monitor_rcv_bufs_force", "off", "more than rmem_max allows", BOOL),
+    later("lvs_netlink_cmd_rcv_bufs", "the kernel's", "nothing: each answer is read before more is asked", uint(),
+      status=Status.INERT),
+    k("lvs_netlink_monitor_rcv_bufs", "the kernel's", "the same for the checking worker", uint()),
+    later("lvs_netlink_cmd_rcv_bufs_force", "off", "nothing: each answer is read before more is asked", BOOL,
+      status=Status.INERT),
+    k("lvs_netlink_monitor_rcv_bufs_force", "off", "more than rmem_max allows", BOOL),
     k("process_monitor_rcv_bufs", "the kernel's", "bytes of the process-event buffer", uint()),
     k("process_monitor_rcv_bufs_force", "off", "more than rmem_max allows", BOOL),
     k("vrrp_rx_bufs_policy", "the system's", "how advert receive buffers are sized: MTU, ADVERT or bytes", WORD,
@@ -203,7 +205,7 @@ GLOBAL = block(
     k("log_unknown_vrids", "off", "log adverts of virtual routers we don't have"),
     k("vmac_prefix", "vrrp; first kept", "what names of VMAC interfaces begin with", WORD),
     k("vmac_addr_prefix", "vmac_prefix", "the same for those of addresses", WORD),
-    later("disable_local_igmp", "off", "no IGMP reports for 224.0.0.0/24"),
+    k("disable_local_igmp", "off", "no IGMP reports for 224.0.0.0/24"),
     # firewall
     k("nftables", "table keepalived; first kept", "table that drops traffic to addresses under no_accept", WORD_OPT),
     k("nftables_priority", "-1", "priority of its chains", INT32),

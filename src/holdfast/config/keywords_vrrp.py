@@ -139,7 +139,7 @@ INSTANCE = block(
     *_notify(),
     k("notify_deleted", "off", "report DELETED when a reload removes the instance, and run this", SCRIPT_OPT),
     k("notify_master_rx_lower_pri", "none", "run when a master hears a lower rival", SCRIPT),
-    later("lvs_sync_daemon_interface", "none", "connection synchronisation beside this instance", IF,
+    k("lvs_sync_daemon_interface", "none", "connection synchronisation beside this instance", IF,
           deprecated="lvs_sync_daemon in global_defs"),
     k("authentication", "none", "a password in version 2", opens="authentication"),
     k("auth_hmac", "none", "signed adverts", opens="auth_hmac"),

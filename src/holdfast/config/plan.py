@@ -98,6 +98,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dbus_no_interface: str = ""  # "": none
     web_listen: str = ""  # ADDRESS:PORT of the web worker; "": none
     web_token_file: str = ""  # "": nobody changes anything by the web
+    disable_local_igmp: bool = False
     dynamic_interfaces: bool = False
     allow_if_changes: bool = False
 

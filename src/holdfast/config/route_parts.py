@@ -37,8 +37,11 @@ class Unfit(Exception):
 class Names:
     """Numbers by name, as iproute2's files have them; the files are read when they are first needed."""
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Disk, vendor: str = "", host: str = "") -> None:
+        """`vendor` and `host` are `iproute_usr_dir` and `iproute_etc_dir`, where they are given."""
         self._disk = disk
+        usual, etc = _DIRECTORIES[:-1], _DIRECTORIES[-1]
+        self._directories = (*((vendor,) if vendor else usual), host or etc)
         self._tables: dict[str, dict[str, int]] = {}
 
     def number(self, table: str, word: str, most: int, base: int = 0) -> int:
@@ -53,7 +56,7 @@ class Names:
         if found is None:
             found = self._table(table).get(word)
             if found is None:
-                where = f"{_DIRECTORIES[-1]}/{table}"
+                where = f"{self._directories[-1]}/{table}"
                 raise Unfit(f"there is no {word!r} in {where}", "write its number, or add the name there", word)
         if not 0 <= found <= most:
             raise Unfit(f"{word} is out of range", f"use 0 to {most}", word, accepted=table == "rt_tables")
@@ -62,7 +65,7 @@ class Names:
     def _table(self, name: str) -> dict[str, int]:
         if name not in self._tables:
             known = self._tables[name] = dict(_BUILT_IN[name])
-            for directory in _DIRECTORIES:
+            for directory in self._directories:
                 for path in (f"{directory}/{name}", *self._disk.match("*.conf", f"{directory}/{name}.d")):
                     try:
                         known.update(_numbers(self._disk.read(path)))

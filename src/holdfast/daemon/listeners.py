@@ -52,6 +52,7 @@ NEED_RESTART = (
     ("net_namespace_ipvs", "net_namespace_ipvs"),
     ("instance_name", "instance"),
     ("nftables_table", "nftables"),
+    ("disable_local_igmp", "disable_local_igmp"),
 )
 """Settings that a reload cannot change, and their keywords."""
 

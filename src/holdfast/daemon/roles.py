@@ -114,7 +114,7 @@ def run_lvs_worker(
     from holdfast.kernel.check_sockets import allow_descriptors
 
     plan = msgspec.msgpack.decode(octets, type=BalancerPlan)
-    process.set_name("keepalived_healthcheckers" if options.compatible else "holdfast_lvs")
+    process.set_name(plan.process_name or ("keepalived_healthcheckers" if options.compatible else "holdfast_lvs"))
     loop = Loop()
     wakeup = _signals(loop)
     workers: list[LvsWorker] = []
@@ -137,6 +137,8 @@ def run_lvs_worker(
         worker = LvsWorker(plan, loop, channel, _kernel_table(plan.lvs.backend, options, parent), memory)
         workers.append(worker)
         wakeup.append(worker)
+        for refusal in schedule(plan.scheduling):
+            channel.put(LogLine(Level.WARNING, refusal.text()))
         worker.start(holds, master=master)
     except KernelRefused as refused:
         channel.send(LogLine(Level.ERROR, str(refused)))

@@ -83,7 +83,7 @@ class LvsWorker:
         self._sync = ConnectionSync(kernel)
         self._master = False  # the instance of lvs_sync_daemon is MASTER here
         self._links = NetlinkSocket()
-        self._monitor = MonitorSocket(self._links)
+        self._monitor = MonitorSocket(self._links, plan.receive_bytes, plan.receive_forced or not plan.receive_bytes)
         self._conversations = Conversations()
         self._pulse = pulse
         self._repair_at: Nanoseconds | None = None

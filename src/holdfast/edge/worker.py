@@ -126,6 +126,8 @@ class VrrpWorker:
     def start(self) -> None:
         """Take the interfaces in, sweep what a dead run left, begin every instance."""
         self.interfaces.dump()
+        if self.plan.settings.disable_local_igmp:
+            self._sysctls.attempt("net/ipv4/igmp_link_local_mcast_reports", "0", self._warn)
         self.devices.load(self.plan.devices, self.plan.settings)
         self.devices.prune()
         known = self.interfaces.dump()

@@ -1,5 +1,7 @@
 """Kernel settings under /proc/sys, changed while we need them and put back after."""
 
+from collections.abc import Callable
+
 from holdfast.kernel.errors import KernelRefused
 
 
@@ -22,6 +24,13 @@ class Sysctls:
         except OSError as refused:
             raise KernelRefused(f"set {name.replace('/', '.')} to {value}", "", refused.errno or 0) from None
         self._before.setdefault(name, before)
+
+    def attempt(self, name: str, value: str, say: Callable[[str], None]) -> None:
+        """Set `name`, or say why it can't be."""
+        try:
+            self.set(name, value)
+        except KernelRefused as refused:
+            say(str(refused))
 
     def restore(self) -> None:
         """Put everything back as it was found; what is gone meanwhile is left alone."""
