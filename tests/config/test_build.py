@@ -8,6 +8,7 @@ import pytest
 from holdfast.config.builder import build_plan, decode_plan
 from holdfast.config.check import check_file
 from holdfast.config.keyword_page import page
+from holdfast.config.keywords import Status, all_blocks
 from holdfast.vrrp.config import InstanceConfig, TrackedUse
 from tests.config import golden
 from tests.config.reading import INSTANCE, check, names, only, whats
@@ -205,3 +206,12 @@ def test_a_problem_says_place_value_cure_and_consequence(tmp_path: Path) -> None
     assert problem.text().split(": ", 1)[1] == (
         "error: priority 300 is out of range: use 1 to 255; the default is kept\n        priority 300\n                 ^^^"
     )
+
+
+def test_what_is_not_carried_out_has_its_reason_in_the_documentation() -> None:
+    said = (Path(__file__).parents[2] / "docs/explanation/differences.md").read_text(encoding="utf-8")
+    pending = [
+        keyword.name for block in all_blocks().values() for keyword in block.keywords.values()
+        if keyword.status is Status.PENDING
+    ]  # fmt: skip
+    assert [name for name in pending if f"`{name}`" not in said] == []

@@ -387,6 +387,8 @@ class InstanceBuilder:
         node = draft.settings.get("interface")
         if node is None:
             source = draft.source
+            if unicast and "vrf" in draft.settings:
+                return str(draft.settings["vrf"].value)  # the routing domain's own interface
             if unicast and source is not None and not is_link_local(source):
                 return ""
             if unicast:
@@ -398,6 +400,9 @@ class InstanceBuilder:
                 cure = "write interface and its name"
                 self._refuse(draft, "interface is missing", cure, phrase=f"({draft.name}) Unknown interface!")
             return ""
+        if "vrf" in draft.settings:
+            self._tell(draft.settings["vrf"], f"{draft.name}: vrf is for unicast without interface", "remove it",
+                       f"the routing domain of {node.value} is used", grade=Grade.ADVICE)  # fmt: skip
         if node.value == "lo":
             self._refuse(
                 draft,

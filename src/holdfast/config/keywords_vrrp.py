@@ -79,7 +79,7 @@ INSTANCE = block(
     k("advert_int", "1 s", "time between adverts; version 2: whole seconds", seconds(0.01, 255, digits=2)),
     k("start_delay", "0 s", "stay in INIT this long after the start", seconds(0), ours=True),
     k("native_ipv6", "off", "an IPv6 virtual router", deprecated="nothing: the addresses say so"),
-    later("vrf", "none", "routing domain of a unicast instance without interface", IF),
+    k("vrf", "none", "routing domain of a unicast instance without interface", IF),
     k("mcast_src_ip", "first of the interface", "source address of adverts", IP, checked="soft_ip"),
     k("unicast_src_ip", "first of the interface", "source address of adverts", IP, checked="soft_ip"),
     k("track_src_ip", "off", "FAULT while that address is absent"),
