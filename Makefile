@@ -31,7 +31,7 @@ lint: setup
 	@$(BIN)/mypy
 
 test: setup peers lint
-	@$(BIN)/python -m pytest -n 4 -m "not alone"
+	@$(BIN)/python -m pytest -n 4 --dist worksteal -m "not alone"
 	@$(BIN)/python -m pytest -m alone
 
 bench: setup peers

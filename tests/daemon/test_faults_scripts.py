@@ -10,6 +10,8 @@ from holdfast.lab.daemons import holdfast_status, start_holdfast
 from holdfast.lab.hosts import Host, Lab, Spawned, descendants, wait_until
 from tests.daemon.two_hosts import BOOT_S, CONFIGURATION, VIP, Site, teller, written_state
 
+pytestmark = pytest.mark.alone
+
 SCHEDULING_S = 0.05
 
 BAD = {
