@@ -30,7 +30,7 @@ from holdfast.lab.user_mode import run_inside
 
 COUNT, MORE = 2000, 6000
 A_SERVICE = 20
-WARM_UP_S = 6.0
+LONGEST_S = 120.0
 SCALE_SERVICES, SCALE_SERVERS = 2277, 37205
 SCALE = f"{SCALE_SERVERS} real servers in {SCALE_SERVICES} services"
 IN_KERNEL = f"{COUNT} real servers: in the kernel after"
@@ -39,7 +39,7 @@ NETWORK = "10.1"  # a /16 that is all this host's own
 
 NGINX = """
 daemon off; error_log /dev/null; pid {place}/nginx.pid; worker_processes 1;
-events {{ worker_connections 4096; }}
+events {{ worker_connections 16384; multi_accept on; }}
 http {{ access_log off; keepalive_timeout 0;
  server {{ listen 80 backlog=4096; location / {{ return 200 "fine\\n"; }} }}
  server {{ listen 127.0.0.1:81; location / {{ stub_status; }} }} }}
@@ -94,7 +94,7 @@ class Servers:
             f"route add local {NETWORK}.0.0/16 dev lo",
             "tuntap add tap0 mode tap",
             f"addr add {OUTSIDE}/24 dev tap0",
-            "link set tap0 up",
+            "link set tap0 txqueuelen 20000 up",
         ):
             subprocess.run(["ip", *words.split()], check=True)
         Path("/proc/sys/net/core/somaxconn").write_text("4096")
@@ -115,7 +115,7 @@ def cable() -> None:
     for words in (
         "link set lo up",
         f"addr add {INSIDE_ADDRESS}/24 dev vec0",
-        "link set vec0 up",
+        "link set vec0 txqueuelen 20000 up",
         f"route add {NETWORK}.0.0/16 via {OUTSIDE}",
         "link add here up type veth peer name there",
         "link set there up",
@@ -168,14 +168,12 @@ def processes(daemon: "subprocess.Popen[bytes]") -> list[int]:
     return [daemon.pid, *descendants(daemon.pid)]
 
 
-def steady(place: Path, product: str, check: str, asked: int, seconds: float) -> dict[str, float]:
-    """Inside: run the checks until told to stop; adverts beside them, memory."""
+def steady(place: Path, product: str, check: str, asked: int, told: Path) -> dict[str, float]:
+    """Inside: run the checks until the file `told` is there; adverts beside them, memory."""
     daemon = start(place, product, configuration(check, asked) + INSTANCE)
     found = {"in kernel": until(lambda: in_kernel() >= asked, 60)}
     lateness = Adverts()
-    print("RUNNING", flush=True)
-    time.sleep(WARM_UP_S)
-    lateness.watch(seconds)
+    until(lambda: lateness.watch(1) or told.exists(), LONGEST_S)
     found["late"] = lateness.latest_ms()
     found["pss"] = pss_mb(processes(daemon))
     found["alive"] = in_kernel()
@@ -193,8 +191,8 @@ class Adverts:
         self._ear.setsockopt(socket.SOL_SOCKET, 35, 1)  # SO_TIMESTAMPNS
         self._times: list[float] = []
 
-    def watch(self, seconds: float) -> None:
-        """Listen for so long."""
+    def watch(self, seconds: float) -> bool:
+        """Listen for so long; False, for it is never enough."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self._ear.settimeout(left)
@@ -205,6 +203,7 @@ class Adverts:
             for _, _, octets in ancillary:
                 whole, part = struct.unpack("=qq", octets[:16])
                 self._times.append(whole + part / 1e9)
+        return False
 
     def latest_ms(self) -> float:
         """The worst of the intervals, less the interval itself."""
@@ -252,7 +251,7 @@ def inside(words: list[str]) -> None:
     with tempfile.TemporaryDirectory(dir="/run") as name:
         place = Path(name)
         if what == "steady":
-            found = steady(place, product, rest[0], int(rest[1]), float(rest[2]))
+            found = steady(place, product, rest[0], int(rest[1]), Path(rest[3]))
         elif what == "removal":
             found = removal(place, product, int(rest[0]))
         else:
@@ -264,10 +263,11 @@ def outside(words: list[str]) -> None:
     """One measurement, from outside: the servers, the user-mode kernel, what it uses; a JSON document."""
     with tempfile.TemporaryDirectory() as name:
         servers = Servers(Path(name))
+        enough = Path(name, "enough")
         output: list[str] = []
 
         def boot() -> None:
-            command = [sys.executable, "-m", "bench.balancer", "inside", *words]
+            command = [sys.executable, "-m", "bench.balancer", "inside", *words, str(enough)]
             output.append(run_inside(command, memory="2G", timeout_s=500, boot_words=[CARD])[1])
 
         booted = threading.Thread(target=boot)
@@ -275,12 +275,13 @@ def outside(words: list[str]) -> None:
         found: dict[str, float] = {}
         if words[0] == "steady":
             seconds = float(words[4])
-            until(lambda: servers.served() > 2 * int(words[3]), 60)  # two rounds: it is in its stride
+            until(lambda: servers.served() > 2 * int(words[3]), 30)  # two rounds: it is in its stride
             director = [pid for pid in descendants(os.getpid()) if pid not in (servers.nginx.pid, *_of(servers))]
             made, used, begun = servers.served(), cpu_seconds(director), time.monotonic()
             time.sleep(seconds)
             made, used, span = servers.served() - made, cpu_seconds(director) - used, time.monotonic() - begun
             found = {"made": made / span, "cpu": used / max(made, 1) * 1e6, "busy": used / span}
+            enough.touch()
         booted.join()
         servers.nginx.terminate()
         servers.nginx.wait()

@@ -137,14 +137,20 @@ class Conversations:
 
     def on_readable(self, now: Nanoseconds) -> None:
         """Go on with every conversation that can, and tell which ended."""
-        for fd, events in self._epoll.poll(0, _BATCH):
-            talk = self._talks.get(fd)
-            if talk is not None:
-                self._advance(talk, events)
+        self._go_on()
         if self._ended:
             self._tell(now)
         if now - self._counted_at >= BUSY_SPAN_NS:
             self._count(now)
+
+    def _go_on(self) -> bool:
+        """One batch of those that can go on; whether there may be more."""
+        ready = self._epoll.poll(0, _BATCH)
+        for fd, events in ready:
+            talk = self._talks.get(fd)
+            if talk is not None:
+                self._advance(talk, events)
+        return len(ready) == _BATCH
 
     def on_due(self, now: Nanoseconds) -> None:
         """End what took too long; while paced, go on with what can."""
@@ -156,6 +162,8 @@ class Conversations:
             self._beat_at = (now // BEAT_NS + 1) * BEAT_NS
         if self._wake_at is None or now < self._wake_at:
             return
+        while self._go_on():
+            pass  # who has answered, and waits for us to read it, is not late
         earliest: Nanoseconds | None = None
         for span, talks in list(self._by_span.items()):
             while talks:
