@@ -27,6 +27,9 @@ from holdfast.vrrp.messages import Level
 TURN: Nanoseconds = 2 * SECOND
 """How often questions leave, at most `A_TURN` each time."""
 
+LOOK_EVERY: Nanoseconds = 20 * SECOND
+"""How often the kernel is asked for its links and addresses: the questions' source, should it have changed."""
+
 A_TURN = 8
 FIRST: Nanoseconds = SECOND
 """How long after a take-over the first question is asked: the old master needs a moment to leave."""
@@ -80,6 +83,7 @@ class Witness:
         self._asked_at: dict[tuple[str, Address], Nanoseconds] = {}  # (instance, address): when it is asked about next
         self._doubts: dict[tuple[str, Address, Mac], tuple[Nanoseconds, Nanoseconds]] = {}  # seen first, and last
         self._links: dict[str, LinkSeen] = {}
+        self._looked_at: Nanoseconds = 0
         self._addresses: list[AddressSeen] = []
 
     # ---- what is told -----------------------------------------------------------------------------------------------
@@ -159,7 +163,7 @@ class Witness:
     # ---- asking -----------------------------------------------------------------------------------------------------
 
     def _ask(self, now: Nanoseconds) -> None:
-        self._look_at_kernel()
+        self._look_at_kernel(now)
         period = self._plan.settings.address_probe_ns
         questions: dict[str, set[Address]] = {}
         known = {one.name: one for one in self._plan.instances}
@@ -186,7 +190,11 @@ class Witness:
         mine = (seen.address for seen in self._addresses if seen.index == link.index and not seen.tentative)
         return next((one for one in mine if is_link_local(one)), Address(bytes(16)))
 
-    def _look_at_kernel(self) -> None:
+    def _look_at_kernel(self, now: Nanoseconds) -> None:
+        """Links and addresses; with thousands of these a look costs milliseconds, so it is not taken each time."""
+        if self._links and now - self._looked_at < LOOK_EVERY:
+            return
+        self._looked_at = now
         asked = NetlinkSocket()
         try:
             self._links = {link.name: link for link in asked.dump_links()}

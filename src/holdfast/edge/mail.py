@@ -48,6 +48,7 @@ class Mailer:
         self._after = after
         self._config: MailConfig | None = None
         self._queue: deque[Message] = deque()
+        self._current: Message | None = None  # out of the queue: a reload or a full queue doesn't touch it
         self._lost = 0
         self._pid = self._pidfd = self._pipe = -1
         self._round = 0
@@ -72,11 +73,13 @@ class Mailer:
 
     def pending(self) -> bool:
         """Whether something is still to be sent."""
-        return bool(self._queue) and not self._waiting
+        return self._current is not None or (bool(self._queue) and not self._waiting)
 
     def leave(self) -> None:
-        """The daemon leaves: what fails now is not tried again."""
+        """The daemon leaves: what fails now is not tried again, nor is what waits for its next time."""
         self._leaving = True
+        if self._waiting:
+            self._say(Level.WARNING, f"mail: {len(self._queue)} messages were not sent: the daemon stops")
 
     def _next(self) -> None:
         if self._pid >= 0 or self._waiting or not self._queue or self._config is None:
@@ -84,7 +87,8 @@ class Mailer:
         if self._lost:
             self._say(Level.WARNING, f"mail: {self._lost} messages were lost: the relay did not take them in time")
             self._lost = 0
-        config, message = self._config, self._queue[0]
+        config = self._config
+        self._current = message = self._queue.popleft()
         reader, writer = os.pipe2(os.O_CLOEXEC)
         try:
             self._pid = os.fork()
@@ -116,22 +120,23 @@ class Mailer:
         self._pid = -1
         code = os.waitstatus_to_exitcode(status)
         if code == 0:
-            self._queue.popleft()
+            self._current = None
             self._next()
         else:
             self._failed(said or f"ended by signal {-code}")
 
     def _failed(self, why: str) -> None:
         self._pid = -1
-        if not self._queue or self._config is None:
+        message, self._current = self._current, None
+        if message is None or self._config is None:
             return
-        message, place = self._queue[0], f"{self._config.server}:{self._config.port}"
+        place = f"{self._config.server}:{self._config.port}"
         message.tries += 1
         if self._leaving or message.tries > len(WAITS):
-            self._queue.popleft()
             self._say(Level.WARNING, f"mail by {place}: {why}; given up: {message.subject}")
             self._next()
             return
+        self._queue.appendleft(message)
         wait_ns = WAITS[message.tries - 1]
         self._say(Level.WARNING, f"mail by {place}: {why}; trying again in {span_text(wait_ns)}")
         self._waiting = True
