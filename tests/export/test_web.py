@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -115,6 +116,13 @@ def test_the_exporter_s_names_and_labels_and_ours(site: WebSite) -> None:
     assert value("holdfast_state", instance_name="web", state="BACKUP") == 1
     assert value("holdfast_state", instance_name="web", state="MASTER") == 0
     assert value("holdfast_effective_priority", instance_name="mail") == 150
+    assert [value("holdfast_loop_up", loop=one) for one in ("supervisor", "vrrp")] == [1, 1]
+    assert value("holdfast_loop_lag_seconds_count", loop="supervisor") > 0
+    sent = sum(value("keepalived_advertisements_sent_total", iname=one) for one in ("mail", "third"))
+    late = value("holdfast_advert_lateness_seconds_count", loop="vrrp")
+    assert 0.8 * sent - 6 <= late <= sent + 6  # the first of a master is no regular one
+    assert value("holdfast_advert_lateness_seconds_bucket", loop="vrrp", le="1.0") <= late
+    assert value("holdfast_advert_lateness_seconds_sum", loop="vrrp") < late * 0.05
     assert abs(value("holdfast_last_transition_timestamp_seconds", instance_name="mail") - time.time()) < 120
 
 
@@ -135,11 +143,13 @@ def test_the_page_of_metrics_has_each_of_them(site: WebSite) -> None:
     assert told == {(f.name + ends.get(f.type, ""), f.type) for f in families(octets)}
 
 
-CHECK = {"kind": "HTTP_GET", "ok": False, "since": None, "last_run": "2026-01-01T00:00:00+00:00", "detail": "status 500"}
+CHECK = {"kind": "HTTP_GET", "ok": False, "since": None, "last_run": "2026-01-01T00:00:00+00:00", "detail": "status 500",
+         "duration_s": 0.25, "longest_s": 1.5}  # fmt: skip
 SERVICE = {
     "name": "192.0.2.1:80", "protocol": "TCP", "forwarding": "NAT", "scheduler": "rr", "label": "", "quorum": 1,
     "quorum_met": False, "live_weight": 3, "suspended": False, "hysteresis": 0,
     "sorry_server": {"address": "10.0.0.9", "port": 80, "active": True},
+    "connections": {"active": 5, "inactive": 6, "total": 90, "bytes_in": 1000, "bytes_out": 1100},
     "real_servers": [
         {"address": "10.0.0.7", "port": 80, "label": "[10.0.0.7]:tcp:80", "weight": 4, "effective_weight": 3, "alive": True,
          "state": "down", "held_weight": None, "slow_start_percent": None, "inhibit_on_failure": False, "checks": [CHECK],
@@ -157,6 +167,11 @@ def test_metrics_of_virtual_servers() -> None:
     assert [(sample.name, sample.labels, sample.value) for sample in samples] == [
         ("holdfast_quorum_met", {"service": "192.0.2.1:80"}, 0),
         ("holdfast_live_weight", {"service": "192.0.2.1:80"}, 3),
+        ("holdfast_service_connections", {"service": "192.0.2.1:80", "kind": "active"}, 5),
+        ("holdfast_service_connections", {"service": "192.0.2.1:80", "kind": "inactive"}, 6),
+        ("holdfast_service_accepted_connections_total", {"service": "192.0.2.1:80"}, 90),
+        ("holdfast_service_bytes_total", {"service": "192.0.2.1:80", "direction": "in"}, 1000),
+        ("holdfast_service_bytes_total", {"service": "192.0.2.1:80", "direction": "out"}, 1100),
         ("holdfast_server_alive", server, 1),
         ("holdfast_server_weight", server, 3),
         ("holdfast_server_connections", {**server, "kind": "active"}, 5),
@@ -166,6 +181,8 @@ def test_metrics_of_virtual_servers() -> None:
         ("holdfast_server_bytes_total", {**server, "direction": "out"}, 900),
         ("holdfast_check_ok", check, 0),
         ("holdfast_check_age_seconds", check, 2.5),
+        ("holdfast_check_duration_seconds", check, 0.25),
+        ("holdfast_check_longest_seconds", check, 1.5),
     ]
 
 
@@ -187,7 +204,8 @@ def test_alert_rules_and_dashboard_name_metrics_that_are_there() -> None:
     page = set(re.findall(r"`(\w+)` \|", (ROOT / "docs/reference/metrics.md").read_text()))
     expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     expressions += re.findall(r"expr: (.+)", rules.read_text())
-    used = {name for one in expressions for name in re.findall(r"\b(?:keepalived|holdfast)_\w+", one)}
+    found = [name for one in expressions for name in re.findall(r"\b(?:keepalived|holdfast)_\w+", one)]
+    used = {name.removesuffix("_bucket") for name in found}
     assert len(expressions) > 12
     assert used <= page
     assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
@@ -408,6 +426,29 @@ def test_it_has_no_privilege_left(site: WebSite) -> None:
     status = Path(f"/proc/{web_process(site)}/status").read_text()
     assert "NoNewPrivs:\t1" in status
     assert re.findall(r"Cap(?:Prm|Eff|Bnd):\t(\w+)", status) == ["0" * 16] * 3
+
+
+def test_a_stopped_worker_is_named(site: WebSite) -> None:
+    """At once, without waiting for it, and only as long as it is stopped."""
+    names = {Path(f"/proc/{pid}/comm").read_text().strip(): pid for pid in descendants(site.second.pid)}
+    worker = names["holdfast_vrrp"]
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        wait_until(lambda: site.ask("GET", "/healthz")[0] == 503, 5, "somebody notices")
+        begun = time.monotonic()
+        told = json.loads(site.ask("GET", "/healthz")[2])
+        assert told == {
+            "error": f"the vrrp worker (pid {worker}) is stopped", "cure": f"let it go on: kill -CONT {worker}",
+        }  # fmt: skip
+        assert site.ask("GET", "/readyz")[0] == 503
+        lines = site.ask("GET", "/metrics")[2].decode().splitlines()
+        assert "keepalived_up 0.0" in lines
+        assert 'holdfast_loop_up{loop="vrrp"} 0.0' in lines
+        assert time.monotonic() - begun < 3
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    wait_until(lambda: site.ask("GET", "/healthz")[0] == 200, 5, "it goes on")
+    wait_until(lambda: site.b.holds("192.0.2.110"), 5, "it is master again")
 
 
 def test_it_dies_alone_and_leaves_with_the_daemon(site: WebSite) -> None:

@@ -42,6 +42,9 @@ class CheckState(msgspec.Struct, frozen=True, kw_only=True):
     round_at: Nanoseconds = 0
     reference_at: Nanoseconds = 0  # when it last ended a run, or was first due: what `overdue` counts from
     since: Nanoseconds = 0
+    begun_at: Nanoseconds = 0  # the last run
+    took_ns: Nanoseconds | None = None  # the last run that ended, from its beginning to its result
+    longest_ns: Nanoseconds = 0
     last_at: Nanoseconds | None = None
     last_ok: bool | None = None
     last_detail: str = ""
@@ -74,9 +77,8 @@ def timer_due(schedule: Schedule, state: CheckState, now: Nanoseconds) -> CheckS
     run = state.run + 1
     # while it runs the next period is booked already, so that a run which never ends doesn't end the check
     next_at = _period_after(schedule, state.next_at, now)
-    return _replace(state, run=run, running=True, round_at=state.next_at, next_at=next_at), (
-        StartRun(run, state.stage),
-    )
+    after = _replace(state, run=run, running=True, begun_at=now, round_at=state.next_at, next_at=next_at)
+    return after, (StartRun(run, state.stage),)
 
 
 def finished(schedule: Schedule, state: CheckState, run: int, outcome: Outcome, now: Nanoseconds) -> CheckStep:
@@ -86,8 +88,10 @@ def finished(schedule: Schedule, state: CheckState, run: int, outcome: Outcome, 
     if not outcome.made:
         again_at = now + schedule.pace.delay_before_retry_ns
         return _replace(state, running=False, next_at=again_at, last_detail=outcome.detail), ()
+    took_ns = now - state.begun_at
     state = _replace(
         state, running=False, reference_at=now, last_at=now, last_ok=outcome.ok, last_detail=outcome.detail,
+        took_ns=took_ns, longest_ns=max(took_ns, state.longest_ns),
     )  # fmt: skip
     return _passed(schedule, state, outcome, now) if outcome.ok else _failed(schedule, state, outcome, now)
 
@@ -96,7 +100,7 @@ def told(schedule: Schedule, state: CheckState, outcome: Outcome, now: Nanosecon
     """What the check watches has changed: it counts at once, and a run on its way is overtaken."""
     if state.suspended:
         return state, ()
-    at_once = _replace(state, run=state.run + 1, running=True, round_at=now)
+    at_once = _replace(state, run=state.run + 1, running=True, begun_at=now, round_at=now)
     return finished(schedule, at_once, at_once.run, outcome, now)
 
 
@@ -106,7 +110,7 @@ def _passed(schedule: Schedule, state: CheckState, outcome: Outcome, now: Nanose
     if passed < schedule.stages:
         if schedule.fast_recovery or state.up:
             run = state.run + 1
-            after = _replace(state, failures=0, stage=stage, passed=passed, run=run, running=True)
+            after = _replace(state, failures=0, stage=stage, passed=passed, run=run, running=True, begun_at=now)
             return after, (StartRun(run, stage),)
         next_at = _period_after(schedule, state.round_at, now)
         return _replace(state, stage=stage, passed=passed, next_at=next_at), ()

@@ -15,6 +15,7 @@ from holdfast.daemon.roles import EXIT_CONFIG, EXIT_FATAL, EXIT_PERMISSION, fork
 from holdfast.daemon.server_holds import ServerHolds
 from holdfast.edge.channel import Ask, Channel, Ready, Reload, Reply, Stop, SyncMaster, ToSupervisor
 from holdfast.edge.clock import monotonic_ns
+from holdfast.edge.pulse import Pulse
 from holdfast.engine.messages import (
     Leaving,
     MailNotice,
@@ -53,9 +54,10 @@ class Balancing:
         self._here = supervisor
         self.plan = b""
         self.pid = 0
+        self.pulse = Pulse()
+        self.started_at: Nanoseconds = 0
         self._pidfd = -1
         self._channel: Channel | None = None
-        self._started_at: Nanoseconds = 0
         self._ready = False
         self._wait_s = 0
         self._asks: dict[int, tuple[list[bytes], Callable[[bytes | None], None]]] = {}
@@ -106,7 +108,8 @@ class Balancing:
             return
         here.log.flush()
         try:
-            self.pid, end = fork_lvs_worker(self.plan, here.options, self.holds.weights, self._tied in self._masters)
+            master, holds = self._tied in self._masters, self.holds.weights
+            self.pid, end = fork_lvs_worker(self.plan, here.options, holds, master, self.pulse)
         except OSError as refused:
             cure = "free memory, processes (TasksMax=) or descriptors (LimitNOFILE=); trying again in 1 s"
             here.log.say(Level.ERROR, f"No lvs worker can be started: {refused.strerror}; {cure}")
@@ -114,7 +117,7 @@ class Balancing:
             return
         self._pidfd = os.pidfd_open(self.pid)
         self._channel = Channel(end, ToSupervisor, here.loop, self._from_worker, lambda: None)
-        self._started_at, self._ready, self._stopping = now, False, False
+        self.started_at, self._ready, self._stopping = now, False, False
         here.loop.watch(self._pidfd, self._ended)
         here.log.say(Level.INFO, f"Starting Healthchecker child process, pid={self.pid}")
 
@@ -213,7 +216,7 @@ class Balancing:
             here.log.say(Level.ERROR, "Nothing is balanced until the next reload: starting it again would not help")
             return
         now = monotonic_ns()
-        lived = now - self._started_at
+        lived = now - self.started_at
         if lived >= STEADY:
             self._wait_s = 0
         wait_s, self._wait_s = self._wait_s, min(max(self._wait_s * 2, 1), LONGEST_WAIT_S)

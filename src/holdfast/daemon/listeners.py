@@ -14,6 +14,7 @@ from holdfast import __version__
 from holdfast.base.problem import Problem
 from holdfast.base.time import SECOND, Nanoseconds
 from holdfast.config.plan import Settings
+from holdfast.daemon.loops import LoopView
 from holdfast.daemon.options import Options
 from holdfast.daemon.witness import Witness
 from holdfast.edge.clock import monotonic_ns
@@ -95,6 +96,7 @@ class NodeHead(msgspec.Struct, frozen=True):
     reload_returns_in_s: int | None = None  # unless it is confirmed
     incidents: list[IncidentView] = []
     incidents_total: dict[str, int] = {}  # cause → how many there were
+    loops: list[LoopView] = []
 
 
 class Listeners:
@@ -374,12 +376,12 @@ class Listeners:
 
     # ---- what operators ask -----------------------------------------------------------------------------------------
 
-    def node_head(self, worker_pid: int | None, trial_left_s: int | None = None) -> bytes:
+    def node_head(self, worker_pid: int | None, trial_left_s: int | None, loops: list[LoopView]) -> bytes:
         """How a status begins, as JSON; `trial_left_s`: how long a reload on trial goes on unconfirmed."""
         now = datetime.now(UTC).astimezone().isoformat(timespec="milliseconds")
         open_ones, totals = self.witness.view(monotonic_ns()), self.witness.incidents.totals
         node = socket.gethostname()
-        head = NodeHead(node, os.getpid(), worker_pid, __version__, now, trial_left_s, open_ones, totals)
+        head = NodeHead(node, os.getpid(), worker_pid, __version__, now, trial_left_s, open_ones, totals, loops)
         return msgspec.json.encode(head)
 
     def write_dump(self, kind: str, plan: bytes, view: bytes, now: Nanoseconds) -> None:

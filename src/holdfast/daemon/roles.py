@@ -5,7 +5,6 @@ table of virtual servers.
 """
 
 import gc
-import mmap
 import os
 import signal
 import socket
@@ -21,6 +20,7 @@ from holdfast.daemon.options import Options
 from holdfast.daemon.recording import recorded_failure
 from holdfast.edge.channel import Channel, ToWorker
 from holdfast.edge.loop import Loop
+from holdfast.edge.pulse import Pulse
 from holdfast.edge.worker import VrrpWorker
 from holdfast.engine.messages import LogLine
 from holdfast.kernel import process
@@ -39,8 +39,6 @@ EXIT_FATAL = 1
 EXIT_CONFIG = 2
 EXIT_PERMISSION = 4
 
-PULSE_BYTES = 4096
-
 
 def schedule(wanted: Scheduling) -> list[process.Refusal]:
     """Give this process the scheduling the operator asked for; what was refused."""
@@ -56,7 +54,7 @@ def schedule(wanted: Scheduling) -> list[process.Refusal]:
     return [refusal for refusal in refusals if refusal is not None]
 
 
-def run_vrrp_worker(octets: bytes, options: Options, end: socket.socket, pulse: mmap.mmap, parent: int) -> int:
+def run_vrrp_worker(octets: bytes, options: Options, end: socket.socket, pulse: Pulse, parent: int) -> int:
     """The vrrp worker's whole life, in the process just forked; its exit status."""
     plan = msgspec.msgpack.decode(octets, type=VrrpPlan)
     names = plan.settings.process_names
@@ -102,8 +100,9 @@ def run_vrrp_worker(octets: bytes, options: Options, end: socket.socket, pulse: 
 
 
 def run_lvs_worker(
-    octets: bytes, options: Options, holds: Mapping[tuple[str, str], int], master: bool, end: socket.socket, parent: int
-) -> int:
+    octets: bytes, options: Options, holds: Mapping[tuple[str, str], int], master: bool, pulse: Pulse,
+    end: socket.socket, parent: int,
+) -> int:  # fmt: skip
     """The lvs worker's whole life, in the process just forked; its exit status.
 
     `holds`: operators' weights. `master`: the instance of `lvs_sync_daemon` is MASTER.
@@ -134,7 +133,7 @@ def run_lvs_worker(
     try:
         memory = Memory(os.path.join(options.run_dir, SERVICES_FILE))
         allow_descriptors()
-        worker = LvsWorker(plan, loop, channel, _kernel_table(plan.lvs.backend, options, parent), memory)
+        worker = LvsWorker(plan, loop, channel, _kernel_table(plan.lvs.backend, options, parent), memory, pulse)
         workers.append(worker)
         wakeup.append(worker)
         for refusal in schedule(plan.scheduling):
@@ -197,16 +196,16 @@ def _signals(loop: Loop) -> list[Leaves]:
     return workers
 
 
-def fork_vrrp_worker(octets: bytes, options: Options, pulse: mmap.mmap) -> tuple[int, socket.socket]:
+def fork_vrrp_worker(octets: bytes, options: Options, pulse: Pulse) -> tuple[int, socket.socket]:
     """Fork the vrrp worker: its pid and the supervisor's end of the channel."""
     return fork_role("vrrp", lambda end, parent: run_vrrp_worker(octets, options, end, pulse, parent))
 
 
 def fork_lvs_worker(
-    octets: bytes, options: Options, holds: Mapping[tuple[str, str], int], master: bool
+    octets: bytes, options: Options, holds: Mapping[tuple[str, str], int], master: bool, pulse: Pulse
 ) -> tuple[int, socket.socket]:
     """Fork the lvs worker: the same."""
-    return fork_role("lvs", lambda end, parent: run_lvs_worker(octets, options, holds, master, end, parent))
+    return fork_role("lvs", lambda end, parent: run_lvs_worker(octets, options, holds, master, pulse, end, parent))
 
 
 def fork_role(role: str, run: Callable[[socket.socket, int], int]) -> tuple[int, socket.socket]:

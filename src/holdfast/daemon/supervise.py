@@ -6,11 +6,9 @@ after its skew time; a restarted worker listens before it becomes master. So two
 process died.
 """
 
-import mmap
 import os
 import signal
 import socket
-import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -18,14 +16,14 @@ from holdfast.base.problem import Grade
 from holdfast.base.time import SECOND, Nanoseconds, span_text
 from holdfast.control.messages import Request
 from holdfast.control.server import ControlServer, Reply
-from holdfast.daemon import command_reload, command_server, command_switch, recording
+from holdfast.daemon import command_reload, command_server, command_switch, loops, recording
 from holdfast.daemon.balancing import Balancing
 from holdfast.daemon.building import Build, Built
 from holdfast.daemon.bus import Bus
 from holdfast.daemon.listeners import Listeners
 from holdfast.daemon.mailing import Mailing
 from holdfast.daemon.options import Options
-from holdfast.daemon.roles import EXIT_CONFIG, EXIT_FATAL, EXIT_PERMISSION, PULSE_BYTES, fork_vrrp_worker
+from holdfast.daemon.roles import EXIT_CONFIG, EXIT_FATAL, EXIT_PERMISSION, fork_vrrp_worker
 from holdfast.daemon.saved import Saved
 from holdfast.daemon.service import Service
 from holdfast.daemon.watchers import Watchers
@@ -35,6 +33,7 @@ from holdfast.edge.channel import Reply as WorkerReply
 from holdfast.edge.clock import monotonic_ns
 from holdfast.edge.logs import Log
 from holdfast.edge.loop import Loop
+from holdfast.edge.pulse import Pulse
 from holdfast.engine.messages import Leaving, ReannounceAsked, RunScript
 from holdfast.vrrp.messages import Level
 
@@ -73,11 +72,12 @@ class Supervisor:
         self.listeners = listeners
         self.plan = b""
         self.worker: Worker | None = None
+        self.pid = os.getpid()
         self.exit_status = 0
         self.stopping_at: Nanoseconds | None = None  # when the patience for a clean end runs out
         self.finished = False
         self._shutdown_begun = False
-        self._pulse = mmap.mmap(-1, PULSE_BYTES)
+        self.pulse, self.worker_pulse = Pulse(), Pulse()  # our own loop's, and the vrrp worker's
         self._timers: list[tuple[Nanoseconds, Callable[[Nanoseconds], None]]] = []
         self._wait = 0
         self._asks: dict[int, tuple[list[bytes], Callable[[bytes | None], None]]] = {}
@@ -95,6 +95,7 @@ class Supervisor:
             **command_switch.commands(self),
             **command_server.commands(self),
             **recording.commands(self),
+            **loops.commands(self),
         }
         self.watchers = Watchers(self)
         self.saved = Saved(self)
@@ -111,8 +112,10 @@ class Supervisor:
     def run(self) -> int:
         """Supervise until the end; the daemon's exit status."""
         while not self.finished:
-            self.loop.wait(self._deadline())
+            deadline = self._deadline()
+            self.loop.wait(deadline)
             now = monotonic_ns()
+            self.pulse.turned(deadline, now)
             due = [timer for timer in self._timers if timer[0] <= now]
             self._timers = [timer for timer in self._timers if timer[0] > now]
             for _, call in due:
@@ -174,10 +177,10 @@ class Supervisor:
 
     def start_worker(self, now: Nanoseconds) -> None:
         """Fork the vrrp worker with the plan as it is now."""
-        struct.pack_into("=Q", self._pulse, 0, 0)
+        self.worker_pulse.beat(0, self.worker_pulse.ah_number)
         self.log.flush()
         try:
-            pid, end = fork_vrrp_worker(self.plan, self.options, self._pulse)
+            pid, end = fork_vrrp_worker(self.plan, self.options, self.worker_pulse)
         except OSError as refused:
             cure = "free memory, processes (TasksMax=) or descriptors (LimitNOFILE=); trying again in 1 s"
             self.log.say(Level.ERROR, f"No vrrp worker can be started: {refused.strerror}; {cure}")
@@ -267,7 +270,7 @@ class Supervisor:
         from holdfast.daemon.last_will import release
 
         masters = self.listeners.masters()
-        failure = release(self.plan, masters, struct.unpack_from("=QI", self._pulse, 0)[1])
+        failure = release(self.plan, masters, self.worker_pulse.ah_number)
         if failure:
             self.log.say(Level.ERROR, failure)
         elif masters:
@@ -292,15 +295,15 @@ class Supervisor:
         """Whether the worker's loop turns: the service manager's watchdog is fed only then."""
         if self.worker is None:
             return True
-        pulse = struct.unpack_from("=Q", self._pulse, 0)[0]
+        pulse = self.worker_pulse.at
         return not pulse or now - pulse < FROZEN
 
     def _watch_pulse(self, now: Nanoseconds) -> None:
         worker = self.worker
         if worker is None or self._alive(now) or self.stopping_at is not None:
             return
-        struct.pack_into("=Q", self._pulse, 0, now)
-        if _stopped(worker.pid):
+        self.worker_pulse.beat(now, self.worker_pulse.ah_number)
+        if loops.stopped(worker.pid):
             return  # somebody stopped it on purpose (SIGSTOP, a debugger): it will listen first when it goes on
         self.log.say(Level.ERROR, f"The vrrp worker (pid {worker.pid}) is stuck for {span_text(FROZEN)}; ending it")
         self.note("vrrp worker stuck", f"pid {worker.pid} gave no sign of life for {span_text(FROZEN)}: ended")
@@ -453,7 +456,8 @@ class Supervisor:
 
     def _status(self, request: Request, reply: Reply) -> None:
         def answer(view: bytes | None) -> None:
-            head = self.listeners.node_head(self.worker.pid if self.worker else None, self.trial.left_s())
+            pid = self.worker.pid if self.worker else None
+            head = self.listeners.node_head(pid, self.trial.left_s(), loops.loops(self))
             body = b"," + view[1:-1] if view else b',"instances":[],"sync_groups":[],"trackers":[],"bfd":[]'
             self.balancing.ask(
                 lambda services: reply.send(head[:-1] + body + b',"virtual_servers":' + (services or b"[]") + b"}")
@@ -482,15 +486,6 @@ class Supervisor:
 JSON = signal.SIGRTMIN + 2
 STATS_CLEAR = signal.SIGRTMAX - 1
 TDUMP = signal.SIGRTMAX
-
-
-def _stopped(pid: int) -> bool:
-    """Whether a process is stopped or traced."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            return stat.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
-    except OSError:
-        return False
 
 
 def refused_lines(built: Built) -> list[str]:

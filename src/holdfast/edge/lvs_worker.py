@@ -7,9 +7,8 @@ supervisor, and the services in the kernel. What fails in the kernel is said and
 import json
 import mmap
 import os
-import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from holdfast.base.address import text
-from holdfast.base.ipvs import Counts, endpoint_text
+from holdfast.base.ipvs import Counts, ServiceKey, endpoint_text
 from holdfast.base.time import SECOND, Nanoseconds
 from holdfast.check.bfd import bfd_outcome
 from holdfast.check.config import BfdCheck, Check, FileCheck, MiscCheck, PingCheck, kind_of
@@ -32,6 +31,7 @@ from holdfast.edge.connection_sync import ConnectionSync
 from holdfast.edge.conversations import Conversations, Talk
 from holdfast.edge.loop import Loop
 from holdfast.edge.pcre2 import Pcre2Expression
+from holdfast.edge.pulse import Pulse
 from holdfast.edge.services import BalancerPort, Memory, Services
 from holdfast.edge.tls_contexts import TlsContexts
 from holdfast.engine.balancer import (
@@ -71,7 +71,7 @@ class LvsWorker:
 
     def __init__(
         self, plan: BalancerPlan, loop: Loop, channel: Channel, kernel: BalancerPort, memory: Memory,
-        pulse: mmap.mmap | None = None,
+        pulse: Pulse | None = None,
     ) -> None:  # fmt: skip
         self.loop = loop
         self.channel = channel
@@ -85,7 +85,7 @@ class LvsWorker:
         self._links = NetlinkSocket()
         self._monitor = MonitorSocket(self._links, plan.receive_bytes, plan.receive_forced or not plan.receive_bytes)
         self._conversations = Conversations()
-        self._pulse = pulse
+        self._pulse = pulse or Pulse()
         self._repair_at: Nanoseconds | None = None
         contexts = TlsContexts()
         self._tools = Tools(tls_context=contexts.context, expression=Pcre2Expression)
@@ -132,14 +132,15 @@ class LvsWorker:
         """Work until told to stop."""
         next_beat = 0
         while not self.finished:
-            self.loop.wait(self._deadline(next_beat))
+            deadline = self._deadline(next_beat)
+            self.loop.wait(deadline)
             if self.finished:  # told to stop: nothing is begun any more
                 return
             now = monotonic_ns()
+            self._pulse.turned(deadline, now)
             if now >= next_beat:
                 next_beat = now + HEARTBEAT
-                if self._pulse is not None:
-                    struct.pack_into("=Q", self._pulse, 0, now)
+                self._pulse.beat(now)
             due_at = self.balancer.deadline()
             if due_at is not None and due_at <= now:
                 self.act(self.balancer.turn(now), now)
@@ -334,14 +335,18 @@ class LvsWorker:
 
     def _answer(self, asked: Ask, now: Nanoseconds) -> None:
         rows = list(self.balancer.rows(now, wall_text))
+        try:
+            services = self._kernel.service_counts()
+        except KernelRefused:
+            services = {}
         for row, slot in zip(rows, self.balancer.services, strict=True):
-            self._count(row, slot.config)
+            self._count(row, slot.config, services)
         octets = json.dumps(rows).encode()
         for start in range(0, len(octets), REPLY_BYTES):
             piece = octets[start : start + REPLY_BYTES]
             self.channel.put(Reply(asked.ask, piece, start + REPLY_BYTES >= len(octets)))
 
-    def _count(self, row: dict[str, Any], config: VirtualServerConfig) -> None:
+    def _count(self, row: dict[str, Any], config: VirtualServerConfig, services: dict[ServiceKey, Counts]) -> None:
         """The kernel's counts, added up over the service's keys; none when it can't be asked."""
         found: dict[tuple[bytes, int], list[Counts]] = {}
         for key in config.keys:
@@ -353,14 +358,14 @@ class LvsWorker:
                 found.setdefault((where.address, where.port), []).append(counts)
         for shown_one, server in zip(row["real_servers"], config.servers, strict=True):
             shown_one["label"] = server_label(config, server)
-            mine = found.get((server.address, server.port), [])
-            shown_one["connections"] = {
-                "active": sum(one.active for one in mine),
-                "inactive": sum(one.inactive for one in mine),
-                "total": sum(one.connections for one in mine),
-                "bytes_in": sum(one.bytes_in for one in mine),
-                "bytes_out": sum(one.bytes_out for one in mine),
-            }
+            shown_one["connections"] = added(found.get((server.address, server.port), ()))
+        now_there = added(counts for mine in found.values() for counts in mine)
+        since_begun = added(services[key] for key in config.keys if key in services)
+        # a service's own counts know of servers that are gone; how many connections there are now only servers know
+        row["connections"] = {
+            word: now_there[word] if word in ("active", "inactive") else max(now_there[word], since_begun[word])
+            for word in now_there
+        }
 
     def _hold(self, asked: HoldServer, now: Nanoseconds) -> None:
         found = self._named(asked.service, asked.server)
@@ -429,3 +434,15 @@ class LvsWorker:
         self.channel.put(Leaving())
         self.channel.flush()
         self.finished = True
+
+
+def added(counts: Iterable[Counts]) -> dict[str, int]:
+    """Counts added up, under their public names."""
+    total = {"active": 0, "inactive": 0, "total": 0, "bytes_in": 0, "bytes_out": 0}
+    for one in counts:
+        total["active"] += one.active
+        total["inactive"] += one.inactive
+        total["total"] += one.connections
+        total["bytes_in"] += one.bytes_in
+        total["bytes_out"] += one.bytes_out
+    return total

@@ -236,6 +236,10 @@ class NftTable:
 
     # ---- counts -----------------------------------------------------------------------------------------------------
 
+    def service_counts(self) -> dict[ServiceKey, Counts]:
+        """Nothing: only servers are counted here."""
+        return {}
+
     def server_counts(self, key: ServiceKey) -> dict[DestinationKey, Counts]:
         """What was counted for the servers of one service; octets only of connections that are there now."""
         kept = self._kept.get(key)

@@ -47,6 +47,10 @@ class TablePort(Protocol):
 class BalancerPort(TablePort, SyncPort, Protocol):
     """What the lvs worker asks of the kernel: the table, what is one a namespace, and counts."""
 
+    def service_counts(self) -> dict[ServiceKey, Counts]:
+        """What was counted for every service, where the kernel counts that."""
+        ...
+
     def server_counts(self, key: ServiceKey) -> dict[DestinationKey, Counts]:
         """What was counted for the servers of one service."""
         ...

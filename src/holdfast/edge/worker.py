@@ -6,7 +6,6 @@ Nothing here waits for a peer, a script or a disk: what may take time goes to th
 import gc
 import mmap
 import os
-import struct
 from collections.abc import Iterator
 from errno import EPERM
 
@@ -25,9 +24,11 @@ from holdfast.edge.interfaces import Interfaces
 from holdfast.edge.loop import Loop
 from holdfast.edge.neighbours import Neighbours
 from holdfast.edge.no_accept import NoAccept
+from holdfast.edge.pulse import Pulse
 from holdfast.edge.routes import Routes
 from holdfast.edge.statics import Statics
 from holdfast.edge.virtual_devices import VirtualDevices
+from holdfast.engine.engine import LATE
 from holdfast.engine.messages import (
     AddressesApplied,
     AddressesRefused,
@@ -87,13 +88,14 @@ REPLY_BYTES = 32 * 1024
 class VrrpWorker:
     """The engine's hands. `run` returns when the worker is to end."""
 
-    def __init__(self, plan: VrrpPlan, loop: Loop, channel: Channel, pulse: mmap.mmap | None) -> None:
+    def __init__(self, plan: VrrpPlan, loop: Loop, channel: Channel, pulse: Pulse | None) -> None:
         self.loop = loop
         self.channel = channel
         self.plan = plan
         self.finished = False
         self.keep_addresses = False
-        self._pulse = pulse
+        self._pulse = pulse or Pulse()
+        self._beat_at: Nanoseconds = 0  # when the earliest beat of this turn was due
         wish = plan.settings
         self._netlink = NetlinkSocket(
             wish.netlink_command_buffer_bytes,
@@ -176,13 +178,14 @@ class VrrpWorker:
         while not self.finished:
             # a beat that is due waits for a wake-up that comes anyway
             idle = not (self._background or self.neighbours.waiting)
-            loop.wait(self._deadline(next_beat + HEARTBEAT // 2), idle)
+            deadline = self._deadline(next_beat + HEARTBEAT // 2)
+            loop.wait(deadline, idle)
             now = monotonic_ns()
+            pulse.turned(deadline, now)
             if now >= next_beat:
                 self._heartbeat(now)
                 next_beat = now + HEARTBEAT // 2
-                if pulse is not None:
-                    struct.pack_into("=QI", pulse, 0, now, self.adverts.ah_number)
+                pulse.beat(now, self.adverts.ah_number)
             if bfd.due_at is not None and bfd.due_at <= now:
                 bfd.on_due(now)
             wake_at = engine.wake_at()
@@ -212,6 +215,11 @@ class VrrpWorker:
             self._notice_lateness(now)
         watched = self.engine.take_due(now)
         heard = self.adverts.last_heard(watched) if watched else {}
+        beat_at = self.engine.beats.next_at
+        if beat_at is not None and now >= beat_at:
+            self._beat_at = beat_at
+            if now - beat_at >= LATE:
+                self._pulse.stalled(self.engine.beats, now)
         self.act(self.engine.handle(TimersDue(heard), now), now)
 
     def _notice_sleep(self, now: Nanoseconds) -> None:
@@ -324,6 +332,7 @@ class VrrpWorker:
     def _send_beat(self, effect: SendBeat) -> None:
         slots = self.engine.beats.members(effect.beat)
         failed = self.adverts.send_beat(effect.beat, effect.version, slots)
+        self._pulse.sent(monotonic_ns() - self._beat_at, len(slots))
         if failed:
             self._failed(failed)
 

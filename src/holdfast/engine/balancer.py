@@ -375,6 +375,8 @@ class Balancer:
             "since": wall(state.since),
             "last_run": None if state.last_at is None else wall(state.last_at),
             "age_s": None if state.last_at is None else round((now - state.last_at) / SECOND, 3),
+            "duration_s": None if state.took_ns is None else round(state.took_ns / SECOND, 6),
+            "longest_s": None if state.took_ns is None else round(state.longest_ns / SECOND, 6),
             "detail": slot.overdue or state.last_detail or "not made yet",
             "overdue": bool(slot.overdue),
             "failures": state.failures,

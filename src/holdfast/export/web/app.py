@@ -101,6 +101,10 @@ class Site:
         self._say(f"{request.method} {request.url.path[:100]} failed: {why!r}")
         return failure(500, "this failed inside the web worker", "it is a mistake in holdfast: its log has more")
 
+    def _unanswered(self) -> Response:
+        """Why the daemon says nothing."""
+        return failure(503, self.view.error, self.view.cure)
+
     # ---- for people -------------------------------------------------------------------------------------------------
 
     async def page(self, request: Request) -> Response:
@@ -143,20 +147,20 @@ class Site:
         return Response(encoder(self._registry), 200, {**HEADERS, "Content-Type": kind})
 
     async def healthz(self, request: Request) -> Response:
-        """Whether supervisor and workers answer."""
+        """Whether the loops of supervisor and workers turn."""
         await self.view.fresh()
         if self.view.error:
-            return failure(503, self.view.error)
+            return self._unanswered()
         if self.has_instances and not self.view.status.get("worker_pid"):
             return failure(503, "no vrrp worker runs", "look at the log")
-        return reply({"healthy": True})
+        return reply({"healthy": True, "loops": {one["name"]: one["silent_s"] for one in self.view.loops}})
 
     async def readyz(self, request: Request) -> Response:
         """Whether an instance is MASTER."""
         name = _named(request, {"instance"}).get("instance", "")
         await self.view.fresh()
         if self.view.error:
-            return failure(503, self.view.error)
+            return self._unanswered()
         found = [one for one in self.view.status["instances"] if not name or one["name"] == name]
         if name and not found:
             return failure(404, f"there is no instance {name}", "see /api/status for their names")
@@ -172,7 +176,7 @@ class Site:
     async def status(self, request: Request) -> Response:
         """What `holdfast status --json` prints."""
         await self.view.fresh()
-        return failure(503, self.view.error) if self.view.error else reply(self.view.octets)
+        return self._unanswered() if self.view.error else reply(self.view.octets)
 
     async def events(self, request: Request) -> Response:
         """What `holdfast events --json` prints, as one list."""
@@ -191,7 +195,7 @@ class Site:
             return failure(400, "why of what?", "send ?name= of an instance, a sync group or a virtual server")
         await self.view.fresh()
         if self.view.error:
-            return failure(503, self.view.error)
+            return self._unanswered()
         told = reasons(self.view.status, asked["name"], asked.get("server", ""), list(self.view.events))
         if told is None:
             return failure(404, f"there is no {asked.get('server') or asked['name']}", "see /api/status for the names")
@@ -201,7 +205,7 @@ class Site:
         """How regularly adverts come and go, counted while a page is open."""
         await self.view.fresh()
         if self.view.error:
-            return failure(503, self.view.error)
+            return self._unanswered()
         return reply({name: list(kept) for name, kept in self.view.series.items()})
 
     async def command(self, request: Request) -> Response:

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import accumulate
 from typing import Any
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.utils import floatToGoString
 
 from holdfast.export.web.bounds import BoundedProtocol
 from holdfast.export.web.view import View
 from holdfast.export.web_messages import USUAL_GARP_DELAY_S
 
-Families = Iterator[GaugeMetricFamily | CounterMetricFamily | InfoMetricFamily]
+Families = Iterator[GaugeMetricFamily | CounterMetricFamily | HistogramMetricFamily | InfoMetricFamily]
 
 STATES = {"INIT": 0, "BACKUP": 1, "MASTER": 2, "FAULT": 3}
 
@@ -52,6 +54,7 @@ class DaemonCollector(Collector):
         view = self._view
         up = 0 if view.error or not view.status.get("worker_pid") else 1
         yield GaugeMetricFamily("keepalived_up", "Whether the daemon answers and its vrrp worker runs", up)
+        yield from _loops(view.loops)
         if view.error:
             return
         status = view.status
@@ -152,9 +155,32 @@ def _node(status: dict[str, Any], view: View) -> Families:
     yield from (is_open, total, up, session)
 
 
+def _loops(loops: list[dict[str, Any]]) -> Families:
+    labels = ("loop",)
+    up = GaugeMetricFamily("holdfast_loop_up", "1 while it turns", labels=labels)
+    silent = GaugeMetricFamily("holdfast_loop_silent_seconds", "Since its last sign of life", labels=labels)
+    lag = HistogramMetricFamily("holdfast_loop_lag_seconds", "How late it came to what was due", labels=labels)
+    late = HistogramMetricFamily(
+        "holdfast_advert_lateness_seconds", "From when a regular advert was due until the kernel had it", labels=labels
+    )
+    for one in loops:
+        which = (one["name"],)
+        up.add_metric(which, 0 if one["why"] else 1)
+        silent.add_metric(which, one["silent_s"])
+        for family, counted in ((lag, one["lag"]), (late, one["advert_lateness"])):
+            if counted is not None:
+                ends = [*map(floatToGoString, counted["bounds_s"]), "+Inf"]
+                buckets = list(zip(ends, accumulate(counted["counts"]), strict=True))
+                family.add_metric(which, buckets, counted["sum_s"])
+    yield from (up, silent, lag, late)
+
+
 def _services(services: Iterable[dict[str, Any]], now_s: float) -> Families:
     quorum = GaugeMetricFamily("holdfast_quorum_met", "1 while it is", labels=("service",))
     live = GaugeMetricFamily("holdfast_live_weight", "Weight of what is alive", labels=("service",))
+    held = GaugeMetricFamily("holdfast_service_connections", "Active and inactive", labels=("service", "kind"))
+    all_held = CounterMetricFamily("holdfast_service_accepted_connections", "All there were", labels=("service",))
+    through = CounterMetricFamily("holdfast_service_bytes", "Through it", labels=("service", "direction"))
     by_server = ("service", "server")
     alive = GaugeMetricFamily("holdfast_server_alive", "1 while it may be used", labels=by_server)
     weight = GaugeMetricFamily("holdfast_server_weight", "As the kernel has it", labels=by_server)
@@ -164,27 +190,40 @@ def _services(services: Iterable[dict[str, Any]], now_s: float) -> Families:
     by_check = (*by_server, "check", "number")
     passes = GaugeMetricFamily("holdfast_check_ok", "1 while it passes", labels=by_check)
     age = GaugeMetricFamily("holdfast_check_age_seconds", "Since it was last made", labels=by_check)
+    took = GaugeMetricFamily("holdfast_check_duration_seconds", "How long the last run took", labels=by_check)
+    longest = GaugeMetricFamily("holdfast_check_longest_seconds", "How long the longest run took", labels=by_check)
     for service in services:
         name = service["name"]
         quorum.add_metric((name,), 1 if service["quorum_met"] else 0)
         live.add_metric((name,), service.get("live_weight", 0))
+        _count((name,), service.get("connections") or {}, held, all_held, through)
         for server in service["real_servers"]:
             which = (name, server.get("label") or f"{server['address']}:{server['port']}")
             alive.add_metric(which, 1 if server["alive"] else 0)
             weight.add_metric(which, server["effective_weight"])
-            counts = server.get("connections") or {}
-            for kind in ("active", "inactive"):
-                active.add_metric((*which, kind), counts.get(kind, 0))
-            total.add_metric(which, counts.get("total", 0))
-            for direction in ("in", "out"):
-                octets.add_metric((*which, direction), counts.get(f"bytes_{direction}", 0))
+            _count(which, server.get("connections") or {}, active, total, octets)
             for number, check in enumerate(server["checks"]):
                 one = (*which, check["kind"], str(number))
                 if check["ok"] is not None:
                     passes.add_metric(one, 1 if check["ok"] else 0)
                 if run := seconds_of(check["last_run"]):
                     age.add_metric(one, max(now_s - run, 0.0))
-    yield from (quorum, live, alive, weight, active, total, octets, passes, age)
+                if check.get("duration_s") is not None:
+                    took.add_metric(one, check["duration_s"])
+                    longest.add_metric(one, check["longest_s"])
+    yield from (quorum, live, held, all_held, through)
+    yield from (alive, weight, active, total, octets, passes, age, took, longest)
+
+
+def _count(
+    which: tuple[str, ...], counts: dict[str, int], held: GaugeMetricFamily, total: CounterMetricFamily,
+    octets: CounterMetricFamily,
+) -> None:  # fmt: skip
+    for kind in ("active", "inactive"):
+        held.add_metric((*which, kind), counts.get(kind, 0))
+    total.add_metric(which, counts.get("total", 0))
+    for direction in ("in", "out"):
+        octets.add_metric((*which, direction), counts.get(f"bytes_{direction}", 0))
 
 
 def registry(view: View) -> CollectorRegistry:

@@ -37,6 +37,8 @@ class View:
         self.octets = b""
         self.status: dict[str, Any] = {}
         self.error = "not asked yet"
+        self.cure = ""
+        self.loops: list[dict[str, Any]] = []  # of supervisor and workers; none while the daemon does not answer
         self.answer_s = 0.0
         self.asked = 0  # how often
         self.watchers = 0
@@ -100,11 +102,17 @@ class View:
     async def _ask(self) -> None:
         begun = time.monotonic()
         try:
-            octets = await asyncio.to_thread(ask_bytes, self.run_dir, {"command": "status"}, ANSWER_S)
-            self.status = msgspec.json.decode(octets)
-            self.octets, self.error = octets, ""
+            octets = await asyncio.to_thread(ask_bytes, self.run_dir, {"command": "loops"}, ANSWER_S)
+            self.loops = msgspec.json.decode(octets)["loops"]
+            still = [one for one in self.loops if one["why"]]
+            if still:  # a status would wait for it
+                self.error, self.cure = "; ".join(one["why"] for one in still), still[0]["cure"]
+            else:
+                octets = await asyncio.to_thread(ask_bytes, self.run_dir, {"command": "status"}, ANSWER_S)
+                self.status = msgspec.json.decode(octets)
+                self.octets, self.error, self.cure = octets, "", ""
         except (AskError, msgspec.DecodeError) as failed:
-            self.error = str(failed)
+            self.error, self.cure, self.loops = str(failed), "", []
         self._asked_at = time.monotonic()
         self.answer_s = self._asked_at - begun
         self._read_events()
