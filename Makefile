@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# as installed: modules are compiled once, not at every start of every daemon (some machines forbid it by default)
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup peers demo test lint bench soak mutants clean
 

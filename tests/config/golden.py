@@ -1,6 +1,7 @@
 """What a golden file holds: the outcome of a check as text that people can review."""
 
 import os
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -38,13 +39,16 @@ def outcome(name: str) -> str:
     lines.append(f"verdict: {checked.verdict}")
     for row in checked.would_run["virtual_servers"]:
         lines.append(f"virtual server: {msgspec.json.encode(row).decode()}")
-    plan = msgspec.to_builtins(checked.plan, builtin_types=(bytes,))
-    lines += _differences("", plan)
+    lines += _differences("", checked.plan)
     return "\n".join(lines) + "\n"
 
 
 def _differences(prefix: str, value: Any) -> list[str]:
     """One line a leaf, leaving out what is empty, false or zero."""
+    if isinstance(value, msgspec.Struct):  # field by field: encoded, those at their default would be missing
+        value = msgspec.structs.asdict(value)
+    if isinstance(value, Enum):
+        value = value.value
     if isinstance(value, dict):
         return [line for key, inner in value.items() for line in _differences(f"{prefix}.{key}".lstrip("."), inner)]
     if isinstance(value, list | tuple):

@@ -122,7 +122,7 @@ def test_the_exporter_s_names_and_labels_and_ours(site: WebSite) -> None:
     late = value("holdfast_advert_lateness_seconds_count", loop="vrrp")
     assert 0.8 * sent - 6 <= late <= sent + 6  # the first of a master is no regular one
     assert value("holdfast_advert_lateness_seconds_bucket", loop="vrrp", le="1.0") <= late
-    assert value("holdfast_advert_lateness_seconds_sum", loop="vrrp") < late * 0.05
+    assert value("holdfast_advert_lateness_seconds_sum", loop="vrrp") <= late * 0.05
     assert abs(value("holdfast_last_transition_timestamp_seconds", instance_name="mail") - time.time()) < 120
 
 

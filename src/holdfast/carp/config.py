@@ -27,7 +27,7 @@ BOW_OUT = 255
 """advbase and advskew of a farewell."""
 
 
-class CarpTerms(msgspec.Struct, frozen=True, kw_only=True):
+class CarpTerms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A `carp_instance`: advbase in seconds, 1 to 254; the password has at most 20 octets and is shown nowhere."""
 
     advbase: int = 1

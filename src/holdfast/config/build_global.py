@@ -13,7 +13,7 @@ from holdfast.config.plan import Fifo, Scheduling, Settings
 from holdfast.config.scripts import Identity, Scripts
 from holdfast.config.tree import Node
 from holdfast.config.values import parse_address
-from holdfast.vrrp.config import AnnounceConfig
+from holdfast.vrrp.config import USUAL_ANNOUNCE, AnnounceConfig
 
 FIRST_KEPT = (
     "startup_script",
@@ -138,7 +138,7 @@ def read_defaults(settings: dict[str, Node]) -> Defaults:
     directory = get(settings, "track_script_dir", TRACK_DIRECTORIES[0])
     return Defaults(
         version=get(settings, "vrrp_version", 2),
-        announce=announce,
+        announce=USUAL_ANNOUNCE if announce == USUAL_ANNOUNCE else announce,
         down_timer_adverts=get(settings, "vrrp_down_timer_adverts", 3),
         lower_prio_no_advert=get(settings, "vrrp_lower_prio_no_advert", False),
         higher_prio_send_advert=get(settings, "vrrp_higher_prio_send_advert", False),

@@ -7,7 +7,7 @@ from holdfast.config.context import Context
 from holdfast.config.findings import Trouble
 from holdfast.config.tree import Node
 from holdfast.config.values import RawScript
-from holdfast.vrrp.config import NotifyCommands
+from holdfast.vrrp.config import NO_SCRIPTS, NotifyCommands
 
 _FIELDS = {
     "notify_master": "master",
@@ -24,7 +24,6 @@ _DIRECTORIES = {
     "notify_fault_dir": "FAULT",
     "notify_stop_dir": "STOP",
 }
-_NONE = NotifyCommands()
 
 
 def notify_commands(context: Context, lines: list[Node], alert: Node | None = None) -> NotifyCommands:
@@ -35,7 +34,7 @@ def notify_commands(context: Context, lines: list[Node], alert: Node | None = No
     directories = context.default_directories
     mailed = context.alert_default if alert is None else bool(alert.value is None or alert.value)
     if not lines and not directories:
-        return NotifyCommands(smtp_alert=True) if mailed else _NONE
+        return NotifyCommands(smtp_alert=True) if mailed else NO_SCRIPTS
     first: dict[str, Node] = {}
     chosen = dict(directories)
     deleted = False

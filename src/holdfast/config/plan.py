@@ -13,7 +13,7 @@ from holdfast.vrrp.config import GroupConfig, InstanceConfig, StaticAddress, Vir
 from holdfast.vrrp.routes import RouteEntry
 
 
-class Scheduling(msgspec.Struct, frozen=True, kw_only=True):
+class Scheduling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How the kernel is to schedule one process (`vrrp_priority`, `vrrp_rt_priority` …)."""
 
     nice: int = 0
@@ -25,7 +25,7 @@ class Scheduling(msgspec.Struct, frozen=True, kw_only=True):
     min_auto_priority_delay_us: int = 1_000_000
 
 
-class Fifo(msgspec.Struct, frozen=True, kw_only=True):
+class Fifo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A named pipe that gets a line an event, and the script that may read it."""
 
     path: str
@@ -34,7 +34,7 @@ class Fifo(msgspec.Struct, frozen=True, kw_only=True):
     script: Command | None = None
 
 
-class MailConfig(msgspec.Struct, frozen=True, kw_only=True):
+class MailConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The relay, and whom is written to; `router_id` begins each subject."""
 
     server: str
@@ -47,7 +47,7 @@ class MailConfig(msgspec.Struct, frozen=True, kw_only=True):
     faults: bool = True  # of instances and groups that enter FAULT, too
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What `global_defs` and the root keywords come to, for the daemon as a whole."""
 
     router_id: str = ""
@@ -103,7 +103,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_if_changes: bool = False
 
 
-class VrrpPlan(msgspec.Struct, frozen=True, kw_only=True):
+class VrrpPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All that the vrrp worker and the supervisor's listeners need."""
 
     settings: Settings = Settings()

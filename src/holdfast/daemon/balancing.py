@@ -3,7 +3,6 @@
 A worker that dies leaves its services in the kernel, and with them every connection; the next one finds them again.
 """
 
-import json
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -157,7 +156,7 @@ class Balancing:
             if self.holds.weights:
                 self.ask(self._forget_holds)
         elif isinstance(message, MailNotice):
-            self._here.mailing.take(message)
+            self._here.companions.take_mail(message)
         elif not isinstance(message, Leaving):
             self._here.listeners.take(message, now)
 
@@ -176,7 +175,7 @@ class Balancing:
     def _forget_holds(self, rows: bytes | None) -> None:
         """Operators' weights of servers that are configured no more are given up."""
         if rows is not None:
-            services = json.loads(rows)
+            services = msgspec.json.decode(rows)
             self._say(
                 self.holds.keep_only(
                     (service["name"], server["label"]) for service in services for server in service["real_servers"]
@@ -189,7 +188,7 @@ class Balancing:
 
     def held(self, answer: bytes) -> None:
         """The worker has taken an operator's weight: remember it for the next one."""
-        told = json.loads(answer)
+        told = msgspec.json.decode(answer)
         self._say(self.holds.hold(told["service"], told["server"], told["held"]))
 
     def _script_finished(self, finished: ScriptFinished) -> None:

@@ -53,13 +53,14 @@ class BusPart(msgspec.Struct, frozen=True):
 class Bus:
     """The process on the bus, as the supervisor sees it."""
 
-    def __init__(self, supervisor: "Supervisor") -> None:
+    def __init__(self, supervisor: "Supervisor", states: dict[str, str]) -> None:
+        """`states`: of the instances, as told so far."""
         self._here = supervisor
         self._plan: BusPlan | None = None
         self._channel: Channel | None = None
         self._pid = 0
         self._pidfd = -1
-        self._states: dict[str, str] = {}
+        self._states = states
         self._said = ""
 
     def load(self, octets: bytes, reloaded: bool = False) -> None:

@@ -384,6 +384,10 @@ class Listeners:
         head = NodeHead(node, os.getpid(), worker_pid, __version__, now, trial_left_s, open_ones, totals, loops)
         return msgspec.json.encode(head)
 
+    def instance_states(self) -> dict[str, str]:
+        """The state of each instance, by name, as told last."""
+        return {name: notice.state for (kind, name), notice in self._states.items() if kind == "INSTANCE"}
+
     def write_dump(self, kind: str, plan: bytes, view: bytes, now: Nanoseconds) -> None:
         """Write the data, stats or json dump, in a process of its own: it may be large."""
         pid = os.fork()

@@ -182,9 +182,7 @@ def _supervise(options: Options, built: Built, log: object, terminal: int) -> in
     listeners.witness.load(built.plan)
     listeners.start(monotonic_ns())
     supervisor.watchers.load(built.plan, first=True)
-    supervisor.bus.load(built.plan)
-    supervisor.mailing.load(built.plan)
-    supervisor.web.load(built.plan)
+    supervisor.companions.load(built.plan)
 
     def begin(now: int) -> None:
         if supervisor.stopping_at is not None:

@@ -78,7 +78,7 @@ def run_vrrp_worker(octets: bytes, options: Options, end: socket.socket, pulse: 
         worker = VrrpWorker(plan, loop, channel, pulse)
         worker.interfaces.log_addresses = options.log_addresses
         worker.addresses.release_all = options.release_vips
-        worker.bfd.off = not options.run_bfd
+        worker.parts.run_bfd = options.run_bfd
         wakeup.append(worker)
         for refusal in schedule(plan.settings.scheduling):
             channel.put(LogLine(Level.WARNING, refusal.text()))

@@ -1,10 +1,9 @@
 """Operators' weights for real servers, kept in the run directory: they survive a worker that dies, and a restart."""
 
-import json
 import os
 from collections.abc import Iterable
 
-from holdfast.export.files import replace
+import msgspec
 
 FILE = "server-holds"
 """In the run directory; a JSON list of [virtual server, real server, weight]."""
@@ -28,7 +27,7 @@ class ServerHolds:
         """Take up what the run before has left."""
         try:
             with open(self._path, "rb") as file:
-                rows = json.loads(file.read(1 << 22))
+                rows = msgspec.json.decode(file.read(1 << 22))
             found = {(str(service), str(server)): _weight(weight) for service, server, weight in rows[:MOST]}
         except FileNotFoundError:
             return ""
@@ -55,12 +54,14 @@ class ServerHolds:
         return self._write()
 
     def _write(self) -> str:
+        from holdfast.export.files import replace
+
         try:
             if not self.weights:
                 os.unlink(self._path)
             else:
                 rows = [[*key, weight] for key, weight in sorted(self.weights.items())]
-                replace(self._path, json.dumps(rows).encode(), 0o644)
+                replace(self._path, msgspec.json.encode(rows), 0o644)
         except FileNotFoundError:
             return ""
         except OSError as refused:

@@ -19,15 +19,13 @@ from holdfast.control.server import ControlServer, Reply
 from holdfast.daemon import command_reload, command_server, command_switch, loops, recording
 from holdfast.daemon.balancing import Balancing
 from holdfast.daemon.building import Build, Built
-from holdfast.daemon.bus import Bus
+from holdfast.daemon.companions import Companions
 from holdfast.daemon.listeners import Listeners
-from holdfast.daemon.mailing import Mailing
 from holdfast.daemon.options import Options
 from holdfast.daemon.roles import EXIT_CONFIG, EXIT_FATAL, EXIT_PERMISSION, fork_vrrp_worker
 from holdfast.daemon.saved import Saved
 from holdfast.daemon.service import Service
 from holdfast.daemon.watchers import Watchers
-from holdfast.daemon.web import Web
 from holdfast.edge.channel import Ask, Channel, Ready, Reload, Stop, ToSupervisor
 from holdfast.edge.channel import Reply as WorkerReply
 from holdfast.edge.clock import monotonic_ns
@@ -99,11 +97,8 @@ class Supervisor:
         }
         self.watchers = Watchers(self)
         self.saved = Saved(self)
-        self.bus = Bus(self)
-        self.mailing = Mailing(self)
-        listeners.state_hooks += (self.bus.state, self.balancing.state, self.mailing.state)
-        self.web = Web(self)
-        listeners.journal.on_entry = self.web.changed
+        self.companions = Companions(self)
+        listeners.state_hooks.append(self.balancing.state)
         self._signal_reader = self._take_signals()
         listeners.witness.reannounce = self.reannounce
 
@@ -320,7 +315,7 @@ class Supervisor:
         if self.stopping_at is not None:
             return
         self.service.stopping()
-        self.mailing.mailer.leave()
+        self.companions.leave()
         self.log.say(Level.INFO, "Stopping")
         self.note("stopping", cause)
         self.stopping_at = monotonic_ns() + self.listeners.settings.child_wait_time_ns
@@ -338,7 +333,7 @@ class Supervisor:
             os.kill(self.worker.pid, signal.SIGKILL)
             self.stopping_at = now + SECOND
             return
-        busy = self.listeners.pending() or self.balancing.running or self.mailing.mailer.pending()
+        busy = self.listeners.pending() or self.balancing.running or self.companions.pending()
         if busy and now < self.stopping_at:
             return
         if not self._shutdown_begun:
@@ -348,8 +343,7 @@ class Supervisor:
             if self.listeners.pending():
                 return
         self.note("stopped", f"exit status {self.exit_status}")
-        self.bus.stop()
-        self.web.stop()
+        self.companions.stop()
         self.listeners.close(now)
         self.finished = True
 
@@ -410,9 +404,7 @@ class Supervisor:
         now = monotonic_ns()
         self.listeners.new_plan(octets, now)
         self.watchers.load(octets)
-        self.bus.load(octets, reloaded=True)
-        self.mailing.load(octets)
-        self.web.load(octets)
+        self.companions.load(octets, reloaded=True)
         if self.worker is None:
             if self.options.run_vrrp and self.listeners.has_instances:
                 self.start_worker(now)

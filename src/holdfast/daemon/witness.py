@@ -9,26 +9,26 @@ import fcntl
 import socket
 import struct
 from collections.abc import Callable
+from heapq import heappop, heappush
 
 import msgspec
 
 from holdfast.base.address import Address, Mac, is_link_local, mac_text, parse, text
 from holdfast.base.time import MILLISECOND, SECOND, Nanoseconds
+from holdfast.edge.clock import monotonic_ns
 from holdfast.edge.loop import Loop
 from holdfast.engine.incidents import Incidents, IncidentView
 from holdfast.engine.messages import AnyNotice, IncidentNotice, LogLine, StateNotice, SuspicionNotice
 from holdfast.kernel.errors import KernelRefused
 from holdfast.kernel.neighbour_probe import Answer, NeighbourProbe
 from holdfast.kernel.netlink import NetlinkSocket
-from holdfast.kernel.ports import AddressSeen, LinkSeen
-from holdfast.vrrp.config import VirtualAddress
 from holdfast.vrrp.messages import Level
 
 TURN: Nanoseconds = 2 * SECOND
 """How often questions leave, at most `A_TURN` each time."""
 
 LOOK_EVERY: Nanoseconds = 20 * SECOND
-"""How often the kernel is asked for its links and addresses: the questions' source, should it have changed."""
+"""How often the kernel is asked for its link-local addresses: the source of questions over IPv6."""
 
 A_TURN = 8
 FIRST: Nanoseconds = SECOND
@@ -41,14 +41,20 @@ DOUBT_LIVES: Nanoseconds = 7 * SECOND
 DOUBTS = 64
 
 
+class Vip(msgspec.Struct, frozen=True):
+    """The part of a virtual address."""
+
+    address: Address
+
+
 class Watched(msgspec.Struct, frozen=True):
     """The part of an instance that matters here."""
 
     name: str
     interface: str
-    adver_interval_ns: Nanoseconds
-    addresses: tuple[VirtualAddress, ...] = ()
-    excluded: tuple[VirtualAddress, ...] = ()
+    adver_interval_ns: Nanoseconds = SECOND
+    addresses: tuple[Vip, ...] = ()
+    excluded: tuple[Vip, ...] = ()
 
 
 class WitnessSettings(msgspec.Struct, frozen=True):
@@ -76,29 +82,40 @@ class Witness:
         self.reannounce: Callable[[str], None] = lambda name: None
         self.incidents = Incidents()
         self._plan = WitnessPlan()
-        self._masters: set[str] = set()
+        self._known: dict[str, Watched] = {}
+        self._masters: dict[str, set[str]] = {}  # interface → the instances on it that are MASTER
         self._ears: dict[str, NeighbourProbe] = {}
         self._deaf: set[str] = set()
         self._turn_at: Nanoseconds | None = None
-        self._asked_at: dict[tuple[str, Address], Nanoseconds] = {}  # (instance, address): when it is asked about next
+        self._terms: dict[str, int] = {}  # of each master that is asked about: which term of it
+        self._term = 0
+        self._questions: list[tuple[Nanoseconds, str, int, int]] = []  # a heap: when, instance, which address, term
         self._doubts: dict[tuple[str, Address, Mac], tuple[Nanoseconds, Nanoseconds]] = {}  # seen first, and last
-        self._links: dict[str, LinkSeen] = {}
         self._looked_at: Nanoseconds = 0
-        self._addresses: list[AddressSeen] = []
+        self._link_locals: dict[str, Address] = {}
 
     # ---- what is told -----------------------------------------------------------------------------------------------
 
     def load(self, octets: bytes) -> None:
         """Watch according to this plan."""
         self._plan = msgspec.msgpack.decode(octets, type=WitnessPlan)
-        self.incidents.plan({one.name: one.adver_interval_ns for one in self._plan.instances})
-        self._masters &= {one.name for one in self._plan.instances}
+        known = {one.name: one for one in self._plan.instances}
+        self.incidents.plan({name: one.adver_interval_ns for name, one in known.items()})
+        masters = [name for there in self._masters.values() for name in there if name in known]
+        self._known, self._masters = known, {}
+        for name in masters:
+            self._masters.setdefault(known[name].interface, set()).add(name)
+        self._terms = {name: term for name, term in self._terms.items() if name in known}
+        for name in masters:
+            if name not in self._terms:
+                self._schedule(name, monotonic_ns())
         self._listen()
 
     def begin(self, now: Nanoseconds) -> None:
         """A vrrp worker starts."""
         self.incidents.begin(now)
         self._masters.clear()
+        self._terms.clear()
         self._listen()
 
     def take(self, notice: AnyNotice, now: Nanoseconds) -> None:
@@ -109,12 +126,26 @@ class Witness:
                 self._turn_at = now
         elif isinstance(notice, StateNotice) and notice.kind == "INSTANCE":
             self._say(self.incidents.state(notice, now), now)
-            before = notice.name in self._masters
-            if (notice.state == "MASTER") == before:
-                return
-            (self._masters.discard if before else self._masters.add)(notice.name)
-            self._schedule(notice.name, now)
+            self._state(notice.name, notice.state == "MASTER", now)
+
+    def _state(self, name: str, master: bool, now: Nanoseconds) -> None:
+        instance = self._known.get(name)
+        if instance is None or master == self._is_master(name):
+            return
+        there = self._masters.setdefault(instance.interface, set())
+        (there.add if master else there.discard)(name)
+        if not there:
+            del self._masters[instance.interface]
+        self._doubts = {key: at for key, at in self._doubts.items() if key[0] != name}
+        self._terms.pop(name, None)
+        if master:
+            self._schedule(name, now)
+        if len(there) == int(master):  # the first, or the last one there
             self._listen()
+
+    def _is_master(self, name: str) -> bool:
+        instance = self._known.get(name)
+        return instance is not None and name in self._masters.get(instance.interface, ())
 
     def view(self, now: Nanoseconds) -> list[IncidentView]:
         """The open incidents."""
@@ -129,7 +160,7 @@ class Witness:
         for notice in notices:
             self._tell(LogLine(Level.WARNING if notice.opened else Level.INFO, incident_line(notice)), now)
             self._tell(notice, now)
-            if not notice.opened and notice.name in self._masters:
+            if not notice.opened and self._is_master(notice.name):
                 self.reannounce(notice.name)  # whoever believed the other one is told once more
 
     # ---- time -------------------------------------------------------------------------------------------------------
@@ -143,69 +174,85 @@ class Witness:
         self._say(self.incidents.on_due(now), now)
         if self._turn_at is None or now < self._turn_at:
             return
-        self._turn_at = now + TURN if self._masters and self._ears else None
         self._ask(now)
+        self._turn_at = None
+        if self._masters and self._ears:
+            if self._doubts or self.incidents.silent:
+                self._turn_at = now + TURN
+            elif self._questions:
+                self._turn_at = max(now + TURN, self._questions[0][0])
 
     def _schedule(self, name: str, now: Nanoseconds) -> None:
-        instance = next((one for one in self._plan.instances if one.name == name), None)
-        if instance is None:
-            return
-        for vip in (*instance.addresses, *instance.excluded):
-            key = (name, vip.address)
-            if name in self._masters and self._plan.settings.address_probe_ns:
-                self._asked_at[key] = now + FIRST
+        self._turn_at = min(self._turn_at or now + FIRST, now + FIRST)
+        if self._plan.settings.address_probe_ns:
+            self._term += 1
+            self._terms[name] = self._term
+            heappush(self._questions, (now + FIRST, name, 0, self._term))
+
+    def _due(self, now: Nanoseconds) -> list[tuple[str, Address]]:
+        """The next of our addresses to ask about, at most `A_TURN`; each comes again after the probe's period."""
+        period, found = self._plan.settings.address_probe_ns, list[tuple[str, Address]]()
+        while self._questions and self._questions[0][0] <= now and len(found) < A_TURN:
+            at, name, number, term = heappop(self._questions)
+            if self._terms.get(name) != term:
+                continue  # that mastership is over
+            instance = self._known[name]
+            vips = (*instance.addresses, *instance.excluded)
+            if number < len(vips):
+                found.append((name, vips[number].address))
+                heappush(self._questions, (at, name, number + 1, term))
+            elif period:
+                heappush(self._questions, (now + period, name, 0, term))
             else:
-                self._asked_at.pop(key, None)
-        if name in self._masters:
-            self._turn_at = min(self._turn_at or now + FIRST, now + FIRST)
-        self._doubts = {key: at for key, at in self._doubts.items() if key[0] != name}
+                del self._terms[name]
+        return found
 
     # ---- asking -----------------------------------------------------------------------------------------------------
 
     def _ask(self, now: Nanoseconds) -> None:
-        self._look_at_kernel(now)
-        period = self._plan.settings.address_probe_ns
         questions: dict[str, set[Address]] = {}
-        known = {one.name: one for one in self._plan.instances}
+        known = self._known
         self._doubts = {key: seen for key, seen in self._doubts.items() if now - seen[1] < DOUBT_LIVES}
         doubted = {(name, vip) for name, vip, _ in self._doubts}
-        due = sorted((at, key) for key, at in self._asked_at.items() if at <= now)[:A_TURN]
-        for _, key in due:
-            self._asked_at[key] = now + (period if key not in doubted else TURN)
-        for name, vip in [*(key for _, key in due), *doubted]:
+        for name, vip in {*self._due(now), *doubted}:
             if name not in known:
                 continue  # a reload has renamed or removed it, and the worker has not said so yet
             questions.setdefault(known[name].interface, set()).add(vip)
-        for name in known.keys() & self._masters & self.incidents.instances.keys():
-            for peer in self.incidents.instances[name].silent:
+        for name in self.incidents.silent:
+            for peer in self.incidents.instances[name].silent if self._is_master(name) else ():
                 questions.setdefault(known[name].interface, set()).add(parse(peer))
         for interface, wanted in questions.items():
-            ear, link = self._ears.get(interface), self._links.get(interface)
-            if ear is None or link is None or not link.mac:
+            ear, mac = self._ears.get(interface), mac_of(interface)
+            if ear is None or not any(mac):
                 continue
-            ear.mac = Mac(link.mac)
-            ear.ask(sorted(wanted), Address(bytes(4)), self._source_6(link))
+            ear.mac = mac
+            six = any(len(address) == 16 for address in wanted)
+            ear.ask(sorted(wanted), Address(bytes(4)), self._source_6(interface, now) if six else Address(bytes(16)))
 
-    def _source_6(self, link: LinkSeen) -> Address:
-        mine = (seen.address for seen in self._addresses if seen.index == link.index and not seen.tentative)
-        return next((one for one in mine if is_link_local(one)), Address(bytes(16)))
+    def _source_6(self, interface: str, now: Nanoseconds) -> Address:
+        self._look_at_kernel(now)
+        return self._link_locals.get(interface, Address(bytes(16)))
 
     def _look_at_kernel(self, now: Nanoseconds) -> None:
-        """Links and addresses; with thousands of these a look costs milliseconds, so it is not taken each time."""
-        if self._links and now - self._looked_at < LOOK_EVERY:
+        """Link-local addresses; with thousands of others a look costs milliseconds, so it is not taken each time."""
+        if self._looked_at and now - self._looked_at < LOOK_EVERY:
             return
         self._looked_at = now
+        names = dict(socket.if_nameindex())
         asked = NetlinkSocket()
         try:
-            self._links = {link.name: link for link in asked.dump_links()}
-            self._addresses = asked.dump_addresses()
+            self._link_locals = {
+                names[seen.index]: seen.address
+                for seen in asked.dump_addresses(socket.AF_INET6)
+                if is_link_local(seen.address) and not seen.tentative and seen.index in names
+            }
         finally:
             asked.close()
 
     # ---- hearing ----------------------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        wanted = {one.interface for one in self._plan.instances if one.name in self._masters} - {""}
+        wanted = self._masters.keys() - {""}
         for interface in self._ears.keys() - wanted:
             ear = self._ears.pop(interface)
             self._loop.unwatch(ear.fileno())
@@ -223,8 +270,6 @@ class Witness:
             self._loop.watch(ear.fileno(), lambda interface=interface: self._heard(interface))  # type: ignore[misc]
 
     def _heard(self, interface: str) -> None:
-        from holdfast.edge.clock import monotonic_ns
-
         now = monotonic_ns()
         ear = self._ears.get(interface)
         own = {mac_of(name) for _, name in socket.if_nameindex()} if ear is not None else set()
@@ -233,9 +278,7 @@ class Witness:
                 self._answered(interface, told, now)
 
     def _answered(self, interface: str, told: Answer, now: Nanoseconds) -> None:
-        for instance in self._plan.instances:
-            if instance.interface != interface or instance.name not in self._masters:
-                continue
+        for instance in [self._known[name] for name in sorted(self._masters.get(interface, ()))]:
             state = self.incidents.instances[instance.name]
             if text(told.address) in state.silent:
                 name, peer = instance.name, text(told.address)
@@ -269,5 +312,3 @@ def incident_line(notice: IncidentNotice) -> str:
     if notice.opened:
         return f"({notice.name}) SPLIT BRAIN: {notice.text}. Cure: {notice.cure}"
     return f"({notice.name}) split brain ({notice.cause}) {notice.text}"
-
-

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterable, Sequence
 
 from holdfast.base.address import Address
+from holdfast.config.plan import Settings
 from holdfast.edge.clock import wall_ns
 from holdfast.kernel.advert_sockets import destination, leave_by
 from holdfast.kernel.batches import JoinedBatch, SendBatch
@@ -124,3 +125,20 @@ def _carp_messages(config: InstanceConfig, source: Address, priority: int, index
     return [
         (guard.enclose(octets, source, target, 255), destination(target, index), control) for target in _targets(config)
     ]
+
+
+def receive_buffer_bytes(config: InstanceConfig, settings: Settings, mtu: int) -> int | None:
+    """What a receive socket should hold, if the operator has a wish; the kernel counts its own share too.
+
+    `mtu`: of the interface, 0 when it is not there.
+    """
+    if config.receive_buffer_bytes is not None:
+        return config.receive_buffer_bytes
+    if settings.receive_buffer_policy.isdigit():
+        return int(settings.receive_buffer_policy)
+    if settings.receive_buffer_policy == "MTU" and mtu:
+        return settings.receive_buffer_multiplier * mtu
+    if settings.receive_buffer_policy == "ADVERT":
+        size = 16 if config.family == Family.IPV6 else 4
+        return settings.receive_buffer_multiplier * (40 + 16 + size * len(config.addresses))
+    return None

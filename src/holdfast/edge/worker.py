@@ -17,17 +17,16 @@ from holdfast.carp.receive import rules_of
 from holdfast.config.plan import VrrpPlan
 from holdfast.edge.addresses import STATICS, Addresses
 from holdfast.edge.adverts import Adverts
-from holdfast.edge.bfd import BfdSessions
 from holdfast.edge.channel import Ask, Channel, Ready, Record, Reload, Reply, Stop, Switch
 from holdfast.edge.clock import asleep_ns, monotonic_ns, wall_text
 from holdfast.edge.interfaces import Interfaces
 from holdfast.edge.loop import Loop
 from holdfast.edge.neighbours import Neighbours
 from holdfast.edge.no_accept import NoAccept
+from holdfast.edge.outgoing import receive_buffer_bytes
+from holdfast.edge.parts import Parts
 from holdfast.edge.pulse import Pulse
-from holdfast.edge.routes import Routes
 from holdfast.edge.statics import Statics
-from holdfast.edge.virtual_devices import VirtualDevices
 from holdfast.engine.engine import LATE
 from holdfast.engine.messages import (
     AddressesApplied,
@@ -66,7 +65,7 @@ from holdfast.kernel import process
 from holdfast.kernel.errors import KernelRefused
 from holdfast.kernel.netlink import MonitorSocket, NetlinkSocket
 from holdfast.kernel.sysctl import Sysctls
-from holdfast.vrrp.config import AnnounceConfig, Family, InstanceConfig
+from holdfast.vrrp.config import AnnounceConfig
 from holdfast.vrrp.machine import Left
 from holdfast.vrrp.messages import Level
 
@@ -113,11 +112,9 @@ class VrrpWorker:
         self.adverts = Adverts(loop.watch, loop.unwatch, self.handle)
         self.engine = RecordedEngine(plan, monotonic_ns(), boot_age())
         self.statics = Statics(self.addresses, self.interfaces, self._report, channel.put)
-        self.routes = Routes(self._netlink, self.interfaces, loop.watch, channel.put, self._report)
-        self.bfd = BfdSessions(loop, self._report, self._log)
         self._asleep_ns = asleep_ns()
         self._sysctls = Sysctls()
-        self.devices = VirtualDevices(self._netlink, self.interfaces, self._sysctls, self._warn)
+        self.parts = Parts(loop, self._netlink, self.interfaces, self._sysctls, channel.put, self._report)
         self._retry: dict[int, Nanoseconds] = {}
         self._background: list[Iterator[None]] = []
         self._rt_priority = plan.settings.scheduling.rt_priority
@@ -130,16 +127,16 @@ class VrrpWorker:
         self.interfaces.dump()
         if self.plan.settings.disable_local_igmp:
             self._sysctls.attempt("net/ipv4/igmp_link_local_mcast_reports", "0", self._warn)
-        self.devices.load(self.plan.devices, self.plan.settings)
-        self.devices.prune()
+        for _ in self.parts.devices_steps(self.plan):
+            pass
+        self.parts.prune()
         known = self.interfaces.dump()
         self.loop.watch(self._monitor.fileno(), self._links_changed)
         now = monotonic_ns()
         self.act(self.engine.begin(known, now), now)
         self._without_device(now)
         self.statics.load(self.plan.statics)
-        self.routes.keep(self.plan.static_entries)
-        self.bfd.load(self.plan.bfd)
+        self.parts.load(self.plan)
         self._sweep()
         if self.adverts.filter_unavailable:
             line = f"Adverts are read one by one: {self.adverts.filter_unavailable}"
@@ -167,13 +164,14 @@ class VrrpWorker:
             line = f"Removed {swept}: left behind by an earlier run, and we are not master"
             self.channel.put(LogLine(Level.WARNING, line))
         spared = {slot.number for slot in self.engine.slots.values() if slot.config.starts_as_owner}
-        for swept in self.routes.sweep(spared):
+        routes = self.parts.routes
+        for swept in routes.sweep(spared) if routes is not None else ():
             line = f"Removed {swept}: left behind by an earlier run, and we are not master"
             self.channel.put(LogLine(Level.WARNING, line))
 
     def run(self) -> None:
         """Work until told to stop."""
-        loop, engine, bfd, pulse = self.loop, self.engine, self.bfd, self._pulse
+        loop, engine, parts, pulse = self.loop, self.engine, self.parts, self._pulse
         next_beat = 0
         while not self.finished:
             # a beat that is due waits for a wake-up that comes anyway
@@ -186,7 +184,8 @@ class VrrpWorker:
                 self._heartbeat(now)
                 next_beat = now + HEARTBEAT // 2
                 pulse.beat(now, self.adverts.ah_number)
-            if bfd.due_at is not None and bfd.due_at <= now:
+            bfd = parts.bfd
+            if bfd is not None and bfd.due_at is not None and bfd.due_at <= now:
                 bfd.on_due(now)
             wake_at = engine.wake_at()
             if wake_at is not None and wake_at <= now:
@@ -204,7 +203,9 @@ class VrrpWorker:
     def _deadline(self, next_beat: Nanoseconds) -> Nanoseconds:
         deadline = next_beat
         retry_at = min(self._retry.values(), default=None)
-        for at in (self.engine.wake_at(), self.neighbours.deadline(), self.bfd.due_at, retry_at):
+        bfd = self.parts.bfd
+        bfd_at = None if bfd is None else bfd.due_at
+        for at in (self.engine.wake_at(), self.neighbours.deadline(), bfd_at, retry_at):
             if at is not None and at < deadline:
                 deadline = at
         return deadline
@@ -357,7 +358,8 @@ class VrrpWorker:
         elif isinstance(effect, Dismiss):
             self.adverts.forget(effect.slot)
             self.addresses.drop(effect.slot)
-            self.routes.drop(effect.slot)
+            if self.parts.routes is not None:
+                self.parts.routes.drop(effect.slot)
             self.neighbours.forget(effect.slot)
             self._retry.pop(effect.slot, None)
         else:
@@ -374,9 +376,12 @@ class VrrpWorker:
                 self.neighbours.forget(slot.number)
                 self.addresses.configure(slot.number, config)
                 self.no_accept.configure(slot.number, config)
-                self.routes.configure(slot.number, config)
+                if self.parts.routes is not None or config.routes or config.rules:
+                    self.parts.need_routes().configure(slot.number, config)
                 rules = rules_of(config)
-                self.adverts.configure(slot.number, config, index, rules, self._receive_buffer(config))
+                link = self.interfaces.link_of(config.interface)
+                buffer = receive_buffer_bytes(config, self.plan.settings, link.mtu if link is not None else 0)
+                self.adverts.configure(slot.number, config, index, rules, buffer)
                 self.neighbours.prepare(slot.number, index)
                 if config.promote_secondaries and index:
                     self._sysctls.set(f"net/ipv4/conf/{config.interface}/promote_secondaries", "1")
@@ -389,26 +394,12 @@ class VrrpWorker:
 
     def _without_device(self, now: Nanoseconds) -> None:
         """Instances whose interface could not be made are in FAULT, and say why."""
-        if self.devices.refused:
+        devices = self.parts.devices
+        if devices is not None and devices.refused:
             for slot in list(self.engine.slots.values()):
-                sentence = self.devices.refused.get(slot.config.interface)
+                sentence = devices.refused.get(slot.config.interface)
                 if sentence and slot.refused != sentence:
                     self.handle(AddressesRefused(slot.number, sentence, True), now)
-
-    def _receive_buffer(self, config: InstanceConfig) -> int | None:
-        """The bytes a receive socket should hold, if the operator has a wish; the kernel counts its own share too."""
-        if config.receive_buffer_bytes is not None:
-            return config.receive_buffer_bytes
-        settings = self.plan.settings
-        if settings.receive_buffer_policy.isdigit():
-            return int(settings.receive_buffer_policy)
-        link = self.interfaces.link_of(config.interface)
-        if settings.receive_buffer_policy == "MTU" and link is not None:
-            return settings.receive_buffer_multiplier * link.mtu
-        if settings.receive_buffer_policy == "ADVERT":
-            size = 16 if config.family == Family.IPV6 else 4
-            return settings.receive_buffer_multiplier * (40 + 16 + size * len(config.addresses))
-        return None
 
     # ---- addresses --------------------------------------------------------------------------------------------------
 
@@ -417,9 +408,12 @@ class VrrpWorker:
             wanted = [(slot, present) for slot, present in wanted if present]
         for slot, sentence in self.no_accept.before(wanted):
             self.handle(AddressesRefused(slot, sentence, False), now)
-        self.routes.take_off(wanted)
+        routes = self.parts.routes
+        if routes is not None:
+            routes.take_off(wanted)
         applied, refusals = self.addresses.apply(wanted)
-        self.routes.put_on(wanted)
+        if routes is not None:
+            routes.put_on(wanted)
         self.no_accept.after(wanted)
         if applied:
             self.act(self.engine.handle(AddressesApplied(applied), now), now)
@@ -450,8 +444,9 @@ class VrrpWorker:
                 if before.index != interface.index:
                     self.addresses.forget_interface(before.index)
             self.handle(InterfaceSeen(interface), now)
-        if any(self.devices.concerns(interface.name) for interface in changed):
-            self.devices.renew()
+        devices = self.parts.devices
+        if devices is not None and any(devices.concerns(interface.name) for interface in changed):
+            devices.renew()
             self._without_device(now)
         if self.interfaces.renewed:
             self.interfaces.renewed = False
@@ -466,7 +461,8 @@ class VrrpWorker:
             elif slot is not None:
                 self.handle(AddressLost(slot, lost.address, self.interfaces.name_of(lost.index)), now)
         self.statics.renew(changed, removed)
-        self.routes.renew(changed)
+        if self.parts.routes is not None:
+            self.parts.routes.renew(changed)
 
     # ---- the supervisor ---------------------------------------------------------------------------------------------
 
@@ -516,10 +512,12 @@ class VrrpWorker:
             return
         now = monotonic_ns()
         self.handle(StopAsked(why), now)
-        self.bfd.close()
+        if self.parts.bfd is not None:
+            self.parts.bfd.close()
         if not self.keep_addresses:
             still = [(slot, False) for slot in self.addresses.holding()]
-            self.routes.leave()
+            if self.parts.routes is not None:
+                self.parts.routes.leave()
             if still:
                 self.addresses.apply(still)
         self.channel.put(Leaving())
@@ -535,15 +533,14 @@ class VrrpWorker:
         plan = msgspec.msgpack.decode(octets, type=VrrpPlan)
         del octets
         yield
-        yield from self.devices.steps(plan.devices, plan.settings)
+        yield from self.parts.devices_steps(plan)
         self._links_changed()
         self.plan = plan
         now = monotonic_ns()
         self.act(self.engine.reload(plan, [], now), now)
-        self.devices.prune()
+        self.parts.prune()
         self.statics.load(plan.statics)
-        self.routes.keep(plan.static_entries)
-        self.bfd.load(plan.bfd)
+        self.parts.load(plan)
         self.channel.put(Ready(len(plan.instances)))
         gc.freeze()
 
@@ -555,7 +552,9 @@ class VrrpWorker:
             if view is None:
                 yield
         assert view is not None
-        octets = msgspec.json.encode(msgspec.structs.replace(view, bfd=self.bfd.views(wall_text)))
+        if self.parts.bfd is not None:
+            view = msgspec.structs.replace(view, bfd=self.parts.bfd.views(wall_text))
+        octets = msgspec.json.encode(view)
         yield
         for start in range(0, len(octets), REPLY_BYTES):
             piece = octets[start : start + REPLY_BYTES]
@@ -574,12 +573,14 @@ class VrrpWorker:
 
     def close(self) -> None:
         """Give every descriptor back."""
-        self.devices.close()
+        if self.parts.devices is not None:
+            self.parts.devices.close()
         self._sysctls.restore()
         self.no_accept.close()
         self.adverts.close()
         self.neighbours.close()
-        self.routes.close()
+        if self.parts.routes is not None:
+            self.parts.routes.close()
         self._netlink.close()
         self._monitor.close()
 

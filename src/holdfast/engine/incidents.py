@@ -164,6 +164,8 @@ class Incident(msgspec.Struct):
 class Instance:
     """What is known of one instance."""
 
+    __slots__ = ("facts", "open", "quiet_ns", "silent", "state")
+
     def __init__(self, quiet_ns: Nanoseconds) -> None:
         self.quiet_ns = quiet_ns
         self.state = ""
@@ -177,6 +179,8 @@ class Incidents:
 
     def __init__(self) -> None:
         self.instances: dict[str, Instance] = {}
+        self._told_of: dict[str, Instance] = {}  # those with facts: few, of perhaps thousands
+        self.silent: set[str] = set()  # those whose former master fell silent
         self.started_at: Nanoseconds = 0
         self.stalled_at: Nanoseconds | None = None
         self.number = 0
@@ -185,10 +189,14 @@ class Incidents:
     def plan(self, intervals_ns: dict[str, Nanoseconds]) -> None:
         """The instances there are, with their advert intervals; others are forgotten."""
         for name, interval_ns in intervals_ns.items():
-            known = self.instances.setdefault(name, Instance(0))
+            known = self.instances.get(name)
+            if known is None:
+                known = self.instances[name] = Instance(0)
             known.quiet_ns = max(3 * interval_ns, 3 * SECOND)
         for name in self.instances.keys() - intervals_ns.keys():
             del self.instances[name]
+            self._told_of.pop(name, None)
+            self.silent.discard(name)
 
     def begin(self, now: Nanoseconds) -> None:
         """A vrrp worker starts: everything heard before belongs to another life."""
@@ -204,6 +212,7 @@ class Incidents:
         instance.state = notice.state
         if notice.state != "MASTER":
             instance.silent.clear()
+            self.silent.discard(notice.name)
             kept = {key: fact for key, fact in instance.facts.items() if fact.kind in ("refused", "odd")}
             instance.facts = kept
         return self._weigh(notice.name, instance, now)
@@ -218,11 +227,12 @@ class Incidents:
             return []
         if notice.kind == "silent":
             instance.silent[notice.source] = now
+            self.silent.add(notice.name)
             return []
         if notice.kind == "rival" and notice.source in instance.silent:
             del instance.silent[notice.source]  # it is heard again
-        lives = instance.quiet_ns
-        self._note(instance, notice.kind, notice.source, notice.reason, notice.stranger, lives, now, notice.text)
+        name, lives, text = notice.name, instance.quiet_ns, notice.text
+        self._note(name, instance, notice.kind, notice.source, notice.reason, notice.stranger, lives, now, text)
         return self._weigh(notice.name, instance, now)
 
     def conflict(self, name: str, vip: str, mac: str, now: Nanoseconds) -> list[IncidentNotice]:
@@ -230,7 +240,7 @@ class Incidents:
         instance = self.instances.get(name)
         if instance is None or instance.state != "MASTER":
             return []
-        self._note(instance, "conflict", mac, vip, False, CONFLICT_LIVES, now, f"{mac} answers for {vip}")
+        self._note(name, instance, "conflict", mac, vip, False, CONFLICT_LIVES, now, f"{mac} answers for {vip}")
         return self._weigh(name, instance, now)
 
     def unheard(self, name: str, peer: str, mac: str, now: Nanoseconds) -> list[IncidentNotice]:
@@ -241,19 +251,20 @@ class Incidents:
         if now - instance.silent[peer] > LONGEST_SILENT:
             del instance.silent[peer]
             return []
-        self._note(instance, "unheard", peer, mac, False, UNHEARD_LIVES, now, f"{peer} is alive at {mac}")
+        self._note(name, instance, "unheard", peer, mac, False, UNHEARD_LIVES, now, f"{peer} is alive at {mac}")
         return self._weigh(name, instance, now)
 
     def due_at(self) -> Nanoseconds | None:
         """When some evidence ends to count."""
-        return min((fact.expires_at for one in self.instances.values() for fact in one.facts.values()), default=None)
+        return min((fact.expires_at for one in self._told_of.values() for fact in one.facts.values()), default=None)
 
     def on_due(self, now: Nanoseconds) -> list[IncidentNotice]:
         """Forget what is too old; close what is over."""
         found: list[IncidentNotice] = []
-        for name, instance in self.instances.items():
-            if instance.facts:
-                found += self._weigh(name, instance, now)
+        for name, instance in list(self._told_of.items()):
+            found += self._weigh(name, instance, now)
+            if not instance.facts:
+                del self._told_of[name]
         return found
 
     def view(self, now: Nanoseconds) -> list[IncidentView]:
@@ -275,9 +286,10 @@ class Incidents:
     # ---- weighing ---------------------------------------------------------------------------------------------------
 
     def _note(
-        self, instance: Instance, kind: str, who: str, reason: str, stranger: bool, lives: Nanoseconds,
+        self, name: str, instance: Instance, kind: str, who: str, reason: str, stranger: bool, lives: Nanoseconds,
         now: Nanoseconds, text: str,
     ) -> None:  # fmt: skip
+        self._told_of[name] = instance
         key = (kind, who, reason)
         fact = instance.facts.get(key)
         if fact is not None and fact.expires_at > now:

@@ -27,7 +27,7 @@ FORMAT = 1
 MOST_BYTES = 64 * 1024 * 1024
 """More than any recording of ours comes to when it is inflated."""
 
-PIECE_BYTES = 4096
+PIECE_BYTES = 1024
 
 STATES: dict[str, type[Any]] = {state.__name__: state for state in ROLES}
 

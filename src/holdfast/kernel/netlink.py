@@ -385,9 +385,9 @@ class NetlinkSocket(RequestSocket):
         request = message(RTM_GETLINK, NLM_F_DUMP, _IFINFOMSG.pack(0, 0, 0, 0, 0) + skip_statistics)
         return [seen for seen in self._dump(request) if isinstance(seen, LinkSeen)]
 
-    def dump_addresses(self) -> list[AddressSeen]:
-        """Every address of every interface of this network namespace, both families."""
-        request = message(RTM_GETADDR, NLM_F_DUMP, _IFADDRMSG.pack(0, 0, 0, 0, 0))
+    def dump_addresses(self, family: int = 0) -> list[AddressSeen]:
+        """Every address of every interface of this network namespace, of one family (AF_INET, AF_INET6) or both."""
+        request = message(RTM_GETADDR, NLM_F_DUMP, _IFADDRMSG.pack(family, 0, 0, 0, 0))
         return [seen for seen in self._dump(request) if isinstance(seen, AddressSeen)]
 
 

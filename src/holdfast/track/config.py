@@ -8,7 +8,7 @@ from holdfast.base.command import Command
 from holdfast.base.time import SECOND, Nanoseconds
 
 
-class ScriptConfig(msgspec.Struct, frozen=True, kw_only=True):
+class ScriptConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One `vrrp_script`: run every `interval_ns`, up after `rise` successes, down after `fall` failures."""
 
     name: str
@@ -21,7 +21,7 @@ class ScriptConfig(msgspec.Struct, frozen=True, kw_only=True):
     init_fail: bool = False
 
 
-class FileConfig(msgspec.Struct, frozen=True, kw_only=True):
+class FileConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One `track_file`: the number in it counts, times the weight. `init_value` None: the file is never made."""
 
     name: str
@@ -41,7 +41,7 @@ class Match(StrEnum):
     INITIAL = "initial"  # all of them, the last need only begin so
 
 
-class ProcessConfig(msgspec.Struct, frozen=True, kw_only=True):
+class ProcessConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One `vrrp_track_process`: up while at least `quorum` and at most `quorum_max` processes match."""
 
     name: str
@@ -62,7 +62,7 @@ class ProcessConfig(msgspec.Struct, frozen=True, kw_only=True):
         return self.full_command or self.match is not Match.NONE
 
 
-class LinkConfig(msgspec.Struct, frozen=True, kw_only=True):
+class LinkConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How an interface's link is believed: `interface_up_down_delays`, `linkbeat_interfaces`."""
 
     name: str

@@ -41,7 +41,7 @@ class AuthMode(StrEnum):
     RECEIVE_ONLY = "receive-only"  # unsigned ones are taken; we don't sign
 
 
-class HmacKey(msgspec.Struct, frozen=True, kw_only=True):
+class HmacKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One key: its id on the wire, 1..255, and 32 to 64 octets that are shown nowhere."""
 
     id: int
@@ -51,7 +51,7 @@ class HmacKey(msgspec.Struct, frozen=True, kw_only=True):
         return f"HmacKey(id={self.id})"
 
 
-class AuthHmac(msgspec.Struct, frozen=True, kw_only=True):
+class AuthHmac(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`auth_hmac`: every key counts when receiving, `active_key` (one of them) when sending."""
 
     keys: tuple[HmacKey, ...]
@@ -74,7 +74,7 @@ class OldChecksum(StrEnum):
     NEVER = "never"  # refuse them
 
 
-class VirtualAddress(msgspec.Struct, frozen=True, kw_only=True):
+class VirtualAddress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An address that goes where the master is, with the options of `ip address add`."""
 
     address: Address
@@ -94,7 +94,7 @@ class VirtualAddress(msgspec.Struct, frozen=True, kw_only=True):
     own_mac: bool = False  # `use_vmac`: on an interface that carries the virtual MAC; `interface` names it
 
 
-class VirtualDevice(msgspec.Struct, frozen=True, kw_only=True):
+class VirtualDevice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An interface made for instances on top of another one: a macvlan with the virtual MAC, or an ipvlan."""
 
     name: str
@@ -108,7 +108,7 @@ class VirtualDevice(msgspec.Struct, frozen=True, kw_only=True):
     joins: tuple[Address, ...] = ()  # groups the base joins for it: reports must not leave with the virtual MAC
 
 
-class StaticAddress(msgspec.Struct, frozen=True, kw_only=True):
+class StaticAddress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An address that is there whatever the state (`static_ipaddress`); its interface is always named.
 
     `tracked`: instances are in FAULT while it can't be kept (`track_group`).
@@ -123,7 +123,7 @@ class StaticAddress(msgspec.Struct, frozen=True, kw_only=True):
         return f"{text(self.address.address)}/{self.address.prefix_length} dev {self.address.interface}"
 
 
-class UnicastPeer(msgspec.Struct, frozen=True, kw_only=True):
+class UnicastPeer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A peer that gets its own copy of each advert; TTL bounds apply to what it sends."""
 
     address: Address
@@ -131,7 +131,7 @@ class UnicastPeer(msgspec.Struct, frozen=True, kw_only=True):
     max_ttl: int | None = None
 
 
-class TrackedUse(msgspec.Struct, frozen=True, kw_only=True):
+class TrackedUse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One entry of a `track_…` block: which tracker, and what its verdict does here.
 
     `kind` is interface, script, file, process or bfd. Weight 0 means FAULT while it is down (`reverse`: while up).
@@ -143,7 +143,7 @@ class TrackedUse(msgspec.Struct, frozen=True, kw_only=True):
     reverse: bool = False
 
 
-class NotifyCommands(msgspec.Struct, frozen=True, kw_only=True):
+class NotifyCommands(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The scripts of an instance or group, by occasion; `directories` holds the directory for each occasion."""
 
     master: Command | None = None
@@ -159,7 +159,7 @@ class NotifyCommands(msgspec.Struct, frozen=True, kw_only=True):
     directory_user: tuple[int | None, int | None] = (None, None)  # uid, gid for those executables
 
 
-class AnnounceConfig(msgspec.Struct, frozen=True, kw_only=True):
+class AnnounceConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Gratuitous ARP and unsolicited NA: how many, how often (`garp_…`)."""
 
     master_delay_ns: Nanoseconds = 5 * SECOND  # second burst; 0: none
@@ -174,7 +174,12 @@ class AnnounceConfig(msgspec.Struct, frozen=True, kw_only=True):
     extra_all: bool = False  # on all of them, not on VMACs only
 
 
-class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True):
+NO_SCRIPTS = NotifyCommands()
+USUAL_ANNOUNCE = AnnounceConfig()
+"""These very objects are left out of an encoded plan, and shared by all instances of a decoded one."""
+
+
+class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One `vrrp_instance` or `carp_instance`, every default settled.
 
     With `carp`: `vrid` is the vhid, `version` 2, and `priority` stands for the advskew (`carp/config.py`).
@@ -229,8 +234,8 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True):
     trackers: tuple[TrackedUse, ...] = ()
     promote_secondaries: bool = False
     # telling others
-    announce: AnnounceConfig = AnnounceConfig()
-    notify: NotifyCommands = NotifyCommands()
+    announce: AnnounceConfig = USUAL_ANNOUNCE
+    notify: NotifyCommands = NO_SCRIPTS
     notify_priority_changes: bool = False
 
     @property
@@ -290,9 +295,9 @@ def hidden(config: InstanceConfig, stands_for: Callable[[bytes], bytes]) -> Inst
     return config
 
 
-class GroupConfig(msgspec.Struct, frozen=True, kw_only=True):
+class GroupConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One `vrrp_sync_group`; its trackers are merged into its members when the plan is built."""
 
     name: str
     members: tuple[str, ...]
-    notify: NotifyCommands = NotifyCommands()
+    notify: NotifyCommands = NO_SCRIPTS

@@ -101,6 +101,10 @@ class Guard(Protocol):
         """Make the packets of one advert, a copy a peer, authentic now, in place."""
 
 
+_NOBODY: frozenset[Address] = frozenset()
+_UNBOUNDED: dict[bytes, tuple[int, int]] = {}
+
+
 class ReceiveRules(msgspec.Struct, frozen=True, kw_only=True):
     """What an instance accepts, worked out from its configuration once."""
 
@@ -113,7 +117,6 @@ class ReceiveRules(msgspec.Struct, frozen=True, kw_only=True):
     auth_pass: bytes
     signed: bool  # `auth_hmac`: a trailer is looked at
     addresses: tuple[Address, ...]
-    address_set: frozenset[Address]
     peers: frozenset[Address]
     ttl_bounds: dict[bytes, tuple[int, int]]
     group: Address | None
@@ -142,9 +145,8 @@ class ReceiveRules(msgspec.Struct, frozen=True, kw_only=True):
             auth_pass=config.auth_pass,
             signed=config.auth_hmac is not None,
             addresses=addresses,
-            address_set=frozenset(addresses),
-            peers=frozenset(peer.address for peer in config.unicast_peers),
-            ttl_bounds=bounds,
+            peers=frozenset(peer.address for peer in config.unicast_peers) if config.unicast_peers else _NOBODY,
+            ttl_bounds=bounds or _UNBOUNDED,
             group=config.group,
             check_unicast_source=config.check_unicast_source or bool(bounds),
             checksum_as_v2=config.checksum_as_v2,
@@ -353,7 +355,7 @@ def _addresses(rules: ReceiveRules, packet: ReceivedPacket, advert: Advert, rema
 
 def is_strange(rules: ReceiveRules, advert: Advert) -> bool:
     """Whether an advert names addresses, and none of them is ours: another group of routers uses our VRID."""
-    return bool(advert.addresses and rules.address_set) and rules.address_set.isdisjoint(advert.addresses)
+    return bool(advert.addresses and rules.addresses) and set(rules.addresses).isdisjoint(advert.addresses)
 
 
 def strange_though_refused(rules: ReceiveRules, packet: ReceivedPacket) -> bool:
