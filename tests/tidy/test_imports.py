@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lab": BELOW_EDGE | {"edge", "kernel", "control", "sim"},
     "doctor": BELOW_EDGE | {"kernel"},
     "who": BELOW_EDGE | {"kernel"},
-    "daemon": BELOW_EDGE | {"edge", "kernel", "control", "export"},
+    "daemon": BELOW_EDGE | {"edge", "kernel", "control", "export", "who"},
     "cli": BELOW_EDGE | {"edge", "kernel", "control", "export", "lab", "sim", "daemon", "doctor", "who", "dissect", "sniff"},
 }
 """What each folder may import besides itself, at any depth of indentation."""

@@ -1,5 +1,6 @@
 """A problem in what an operator wrote: where, what, the cure, and what happens meanwhile."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 import msgspec
@@ -36,3 +37,19 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
             return shown
         before = "".join(c if c == "\t" else " " for c in self.source[: max(self.column - 1, 0)])
         return f"{shown}\n    {self.source}\n    {before}{'^' * max(self.width, 1)}"
+
+
+def problem_rows(problems: Iterable[Problem]) -> list[dict[str, str | int]]:
+    """Problems as `holdfast check --json` shows them."""
+    return [
+        {
+            "file": problem.file,
+            "line": problem.line,
+            "column": problem.column,
+            "grade": str(problem.grade),
+            "what": problem.what,
+            "cure": problem.cure,
+            "meanwhile": problem.meanwhile,
+        }
+        for problem in problems
+    ]

@@ -60,25 +60,9 @@ def _write(text: str) -> None:
 def _json_text(outcome: "Checked") -> str:
     import msgspec
 
-    problems = [
-        {
-            "file": problem.file,
-            "line": problem.line,
-            "column": problem.column,
-            "grade": str(problem.grade),
-            "what": problem.what,
-            "cure": problem.cure,
-            "meanwhile": problem.meanwhile,
-        }
-        for problem in outcome.problems
-    ]
-    document = {
-        "file": outcome.file,
-        "verdict": outcome.verdict,
-        "problems": problems,
-        "would_run": outcome.would_run,
-    }
-    return msgspec.json.encode(document).decode() + "\n"
+    from holdfast.config.check import document
+
+    return msgspec.json.encode(document(outcome)).decode() + "\n"
 
 
 def _text(outcome: "Checked", *, colour: bool) -> str:

@@ -1,15 +1,12 @@
 """`holdfast plan`: what a reload would change, and the risk."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from holdfast.cli.drawing import Sheet
-from holdfast.control.client import AskError, ask
-
-if TYPE_CHECKING:
-    from holdfast.config.changes import Change
+from holdfast.control.client import AskError
 
 SIGNS = {"start": ("+", "green"), "stop": ("-", "red"), "replace": ("!", "red"), "change": ("~", "yellow")}
 
@@ -28,6 +25,8 @@ def command(file: str | None, as_json: bool, run_dir: str | None) -> None:
 
     Nothing is changed. Ends with 0, or with 1 when FILE can't be used or no daemon answers.
     """
+    from holdfast.control.planned import look
+
     try:
         looked = look(run_dir, file)
     except AskError as reason:
@@ -39,36 +38,6 @@ def command(file: str | None, as_json: bool, run_dir: str | None) -> None:
         sheet = Sheet()
         draw(looked, sheet)
         sheet.flush()
-
-
-def look(run_dir: str | None, file: str | None) -> dict[str, Any]:
-    """The document of `plan --json`; raises AskError when there is no daemon or the file can't be used."""
-    import base64
-
-    import msgspec
-
-    from holdfast.config.changes import changes, too_much
-    from holdfast.config.check import Environment, check_file
-    from holdfast.config.plan import VrrpPlan, covered
-
-    answer = ask(run_dir, {"command": "plan"})
-    path = file or answer["file"]
-    try:
-        running = msgspec.msgpack.decode(base64.b64decode(answer["plan"]), type=VrrpPlan)
-    except msgspec.DecodeError as wrong:
-        raise AskError(f"the daemon's plan is not understood ({wrong}): are both of the same version?") from None
-    environment = Environment(config_id=answer["config_id"], all_include_checks=answer["all_includes_checked"])
-    checked = check_file(path, environment=environment)
-    if checked.verdict == "refused":
-        raise AskError(f"{path} can't be used, and a reload would be refused: see `holdfast check {path}`")
-    found: tuple[Change, ...] = changes(running, covered(checked.plan, bytes.fromhex(answer["salt"])))
-    return {
-        "file": path,
-        "verdict": checked.verdict,
-        "changes": msgspec.to_builtins(found),
-        "too_much": too_much(running, checked.plan) or None,
-        "on_trial": answer["on_trial"],
-    }
 
 
 def draw(looked: dict[str, Any], sheet: Sheet) -> None:

@@ -5,7 +5,7 @@ import json
 import click
 
 from holdfast.cli.drawing import Sheet
-from holdfast.cli.plan import draw, look
+from holdfast.cli.plan import draw
 from holdfast.cli.switch import seconds, who_asks
 from holdfast.control.client import AskError, ask
 
@@ -29,6 +29,8 @@ def command(confirm_s: float | None, confirmed: bool, yes: bool, as_json: bool, 
     """
     if confirmed and (confirm_s is not None or yes):
         raise click.UsageError("--confirmed goes alone")
+    from holdfast.control.planned import look
+
     try:
         if confirmed:
             ask(run_dir, {"command": "confirm", "by": who_asks()})

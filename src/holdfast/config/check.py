@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from holdfast.base.address import text
-from holdfast.base.problem import Grade, Problem
+from holdfast.base.problem import Grade, Problem, problem_rows
 from holdfast.base.time import SECOND
 from holdfast.config.build import Built, build
 from holdfast.config.context import Context
@@ -103,6 +103,16 @@ def checked(path: str, reading: Reading) -> Checked:
         would_run=would_run(plan, others),
         plan=plan,
     )
+
+
+def document(outcome: Checked) -> dict[str, Any]:
+    """What `check --json` prints."""
+    return {
+        "file": outcome.file,
+        "verdict": outcome.verdict,
+        "problems": problem_rows(outcome.problems),
+        "would_run": outcome.would_run,
+    }
 
 
 def _order(problem: Problem) -> tuple[int, int]:

@@ -23,7 +23,11 @@ class NoDaemonError(AskError):
 
 
 class RefusedError(AskError):
-    """The daemon answered that it won't, or can't."""
+    """The daemon answered that it won't, or can't; `answer` is what it said, as it came."""
+
+    def __init__(self, text: str, answer: bytes = b"") -> None:
+        super().__init__(text)
+        self.answer = answer
 
 
 def run_dirs(run_dir: str | None) -> tuple[str, ...]:
@@ -43,7 +47,7 @@ def ask_bytes(run_dir: str | None, request: dict[str, Any], timeout_s: float = 2
         line = _read_line(link, path, timeout_s)
     failure = failure_in(line)
     if failure is not None:
-        raise RefusedError(f"{failure.error}: {failure.cure}" if failure.cure else failure.error)
+        raise RefusedError(f"{failure.error}: {failure.cure}" if failure.cure else failure.error, line)
     return line
 
 

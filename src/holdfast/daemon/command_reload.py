@@ -3,11 +3,11 @@
 import base64
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from holdfast.base.problem import Grade
+from holdfast.base.problem import Grade, problem_rows
 from holdfast.base.time import SECOND, Nanoseconds, span_text
 from holdfast.config.plan import VrrpPlan, covered
 from holdfast.control.messages import Request
@@ -100,6 +100,13 @@ def note_refused(supervisor: "Supervisor", cause: str, refusal: str, built: Buil
     said = tuple(text[:CHANGE_LETTERS] for text in errors[:CHANGES_TOLD])
     what, why = "refused, the old configuration goes on", f"{refusal[:1000]}; asked by {cause}"
     supervisor.listeners.journal.say("reload", "", what, why, monotonic_ns(), changes=said)
+
+
+def refusal_document(refusal: str, built: Built) -> dict[str, Any]:
+    """The answer to who asked for a reload that is refused: why, and every problem as `check --json` shows it."""
+    cure = "see the log, or run `holdfast check`"
+    problems = problem_rows(built.problems)
+    return {"error": f"the new configuration is refused: {refusal}", "cure": cure, "problems": problems}
 
 
 def commands(supervisor: "Supervisor") -> dict[str, Callable[[Request, Reply], None]]:

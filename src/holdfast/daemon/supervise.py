@@ -16,7 +16,7 @@ from holdfast.base.problem import Grade
 from holdfast.base.time import SECOND, Nanoseconds, span_text
 from holdfast.control.messages import Request
 from holdfast.control.server import ControlServer, Reply
-from holdfast.daemon import command_reload, command_server, command_switch, loops, recording
+from holdfast.daemon import command_reload, command_server, command_switch, errands, loops, recording
 from holdfast.daemon.balancing import Balancing
 from holdfast.daemon.building import Build, Built
 from holdfast.daemon.companions import Companions
@@ -94,6 +94,7 @@ class Supervisor:
             **command_server.commands(self),
             **recording.commands(self),
             **loops.commands(self),
+            **errands.commands(self),
         }
         self.watchers = Watchers(self)
         self.saved = Saved(self)
@@ -378,7 +379,7 @@ class Supervisor:
             self.service.ready("reload refused")
             replies = [] if self._reload_again else self._reload_replies  # else the next reading answers them
             for reply, on_refusal in replies:
-                reply.fail(f"the new configuration is refused: {refusal}", "see the log, or run `holdfast check`")
+                reply.send(command_reload.refusal_document(refusal, built))
                 on_refusal()
             if replies:
                 self._reload_replies = []

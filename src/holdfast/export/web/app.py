@@ -16,6 +16,7 @@ from starlette.routing import Route
 from holdfast.control import journal
 from holdfast.control.client import AskError, RefusedError, ask
 from holdfast.export.web import commands
+from holdfast.export.web.asked import LONGEST_BYTES, Asked, FailedError, check_apart, refusal_status
 from holdfast.export.web.bounds import BODY_BYTES
 from holdfast.export.web.metrics import registry
 from holdfast.export.web.openapi import document
@@ -63,6 +64,8 @@ class Site:
         self._say = say
         self._registry = registry(view)
         self._commanding = asyncio.Lock()
+        self._checking = asyncio.Lock()
+        self._who, self._plan = Asked(view.run_dir, "who"), Asked(view.run_dir, "changes")
         self._openapi = msgspec.json.encode(document())
         folder = files("holdfast.export.web") / "static"
         self._static = {one.name: one.read_bytes() for one in folder.iterdir() if one.name.rpartition(".")[2] in TYPES}
@@ -85,6 +88,9 @@ class Site:
             Route("/api/events", self.events),
             Route("/api/adverts", self.adverts),
             Route("/api/why", self.why),
+            Route("/api/who", self.who),
+            Route("/api/plan", self.plan),
+            Route("/api/check", self.check, methods=["POST"]),
             Route("/api/live", self.live),
             *(Route(f"/api/{name}", self.command, methods=["POST"]) for name in commands.BODIES),
         ]
@@ -208,9 +214,45 @@ class Site:
             return self._unanswered()
         return reply({name: list(kept) for name, kept in self.view.series.items()})
 
+    async def who(self, request: Request) -> Response:
+        """What `holdfast who --json` prints."""
+        _named(request, set())
+        return _passed_on(*await self._who.answer())
+
+    async def plan(self, request: Request) -> Response:
+        """What `holdfast plan --json` prints, of the daemon's own file."""
+        _named(request, set())
+        return _passed_on(*await self._plan.answer())
+
+    async def check(self, request: Request) -> Response:
+        """What `holdfast check --json` prints, of what is sent: one at a time, and only with the token."""
+        octets = await self._body(request, LONGEST_BYTES)
+        if isinstance(octets, Response):
+            return octets
+        try:
+            msgspec.json.decode(octets, type=commands.Check)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
+            return failure(400, f"check: {wrong}", "see /api/openapi.json")
+        async with self._checking:
+            try:
+                return reply(await check_apart(octets))
+            except (FailedError, OSError) as failed:
+                return failure(503, str(failed), "check it on a host: holdfast check FILE")
+
     async def command(self, request: Request) -> Response:
         """What the commands change: one at a time, and only with the token."""
         name = request.url.path.rpartition("/")[2]
+        octets = await self._body(request, BODY_BYTES)
+        if isinstance(octets, Response):
+            return octets
+        try:
+            asked = commands.request(name, octets)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
+            return failure(400, f"{name}: {wrong}", "see /api/openapi.json")
+        return await self._carried_out(asked)
+
+    async def _body(self, request: Request, longest_bytes: int) -> bytes | Response:
+        """The body of one who has shown the token, or why there is none."""
         try:
             self.guard.check(request.headers.get("authorization", ""))
         except commands.RefusedError as no:
@@ -218,27 +260,30 @@ class Site:
             return failure(no.status, no.error, no.cure, **headers)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return failure(415, "a command is application/json", "send `Content-Type: application/json`")
-        octets = b""
+        octets = bytearray()
         async for piece in request.stream():
             octets += piece
-            if len(octets) > BODY_BYTES:
-                return failure(413, f"a command has at most {BODY_BYTES} bytes", Connection="close")
-        try:
-            asked = commands.request(name, octets)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
-            return failure(400, f"{name}: {wrong}", "see /api/openapi.json")
-        return await self._carried_out(asked)
+            if len(octets) > longest_bytes:
+                return failure(413, f"at most {longest_bytes} bytes are taken", Connection="close")
+        return bytes(octets)
 
     async def _carried_out(self, asked: dict[str, Any]) -> Response:
         async with self._commanding:
             try:
                 answer = await asyncio.to_thread(ask, self.view.run_dir, asked, COMMAND_S)
             except RefusedError as no:
-                return failure(409, str(no))
+                return reply(no.answer, refusal_status(no.answer))
             except AskError as nobody:
                 return failure(503, str(nobody))
-        self.view.stale()
+            finally:
+                for kept in (self.view, self._who, self._plan):
+                    kept.stale()
         return reply(answer, 409 if answer.get("error") else 200)
+
+
+def _passed_on(status: int, answer: bytes | str) -> Response:
+    """What the daemon said, or why it says nothing."""
+    return failure(status, answer) if isinstance(answer, str) else reply(answer, status)
 
 
 def _named(request: Request, known: set[str]) -> dict[str, str]:

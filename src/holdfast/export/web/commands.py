@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Path = Annotated[str, Meta(min_length=1, max_length=1000)]
 Span = Annotated[float, Meta(gt=0, le=86400.0)]
 
 SHORTEST_TOKEN = 16
@@ -50,6 +51,14 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     service: Name
     server: Name
     weight: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None
+
+
+class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`holdfast check`: every problem of a configuration that is sent. What it includes is sent with it, by path."""
+
+    text: str
+    file: Path = "/etc/keepalived/keepalived.conf"
+    included: Annotated[dict[Path, str], Meta(max_length=1000)] = {}
 
 
 BODIES: dict[str, type[msgspec.Struct]] = {
