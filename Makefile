@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # as installed: modules are compiled once, not at every start of every daemon (some machines forbid it by default)
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup peers demo test lint bench soak mutants clean
+.PHONY: help setup peers demo test lint bench soak mutants completions clean
 
 help:
 	@echo "make setup   .venv with holdfast and the developers' tools"
@@ -41,6 +41,11 @@ bench: setup peers
 
 soak: setup
 	@$(BIN)/python -m holdfast.sim.soak
+
+completions: setup
+	@$(BIN)/holdfast completion bash > packaging/completions/holdfast.bash
+	@$(BIN)/holdfast completion zsh > packaging/completions/_holdfast
+	@$(BIN)/holdfast completion fish > packaging/completions/holdfast.fish
 
 mutants: setup
 	@$(BIN)/python tools/mutate --simulate

@@ -10,8 +10,8 @@ from holdfast.cli.main import COMMANDS
 
 HOLDFAST = str(Path(sys.executable).with_name("holdfast"))
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
-SPEAKS_FOR_ITSELF = {"run"}
-"""The daemon: its log is its output."""
+SPEAKS_FOR_ITSELF = {"run", "completion"}
+"""The daemon: its log is its output; and what is meant for a shell."""
 
 
 def helped(name: str) -> str:

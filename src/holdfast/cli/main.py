@@ -1,5 +1,6 @@
 """`holdfast`: finds the command asked for and imports no other."""
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,10 @@ from holdfast import __version__
 
 if TYPE_CHECKING:
     import click
+    from click.shell_completion import CompletionItem
+
+COMPLETING = "_HOLDFAST_COMPLETE"
+"""The variable by which a shell asks for completions."""
 
 COMMANDS = {
     "run": ("holdfast.cli.run_help", "be the daemon, in the foreground"),
@@ -28,6 +33,7 @@ COMMANDS = {
     "decode": ("holdfast.cli.decode", "the packets of a capture file, a line each"),
     "dump": ("holdfast.cli.dump", "write what the daemon was told and decided; where its dumps go"),
     "replay": ("holdfast.cli.replay", "a recording, decided again; --explain says why each state changed"),
+    "completion": ("holdfast.cli.completion", "the script that lets a shell complete commands, names and addresses"),
 }
 """Each command's module, which holds `command`, and its line in the help: a new command is one line here."""
 
@@ -53,6 +59,11 @@ def group() -> "click.Group":
 
     import click
 
+    if COMPLETING in os.environ:
+        from holdfast.cli.shells import register
+
+        register()
+
     class Commands(click.Group):
         def list_commands(self, ctx: click.Context) -> list[str]:
             return list(COMMANDS)
@@ -62,13 +73,24 @@ def group() -> "click.Group":
                 return None
             command = importlib.import_module(COMMANDS[name][0]).command
             assert isinstance(command, click.Command)
+            if COMPLETING in os.environ:
+                from holdfast.cli.completing import teach
+
+                teach(name, command)
             return command
+
+        def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[str]]":
+            from click.shell_completion import CompletionItem
+
+            found = [CompletionItem(name, help=line) for name, (_, line) in COMMANDS.items()]
+            options = click.Command.shell_complete(self, ctx, incomplete)
+            return [item for item in found if item.value.startswith(incomplete)] + options
 
         def resolve_command(
             self, ctx: click.Context, args: list[str]
         ) -> tuple[str | None, click.Command | None, list[str]]:
             name = args[0]
-            if name not in COMMANDS and not name.startswith("-"):
+            if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
                 import difflib
 
                 near = difflib.get_close_matches(name, COMMANDS, 1)
