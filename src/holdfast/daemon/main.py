@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 import socket
 import sys
 
@@ -148,7 +149,7 @@ def _supervise(options: Options, built: Built, log: object, terminal: int) -> in
     from holdfast.control.server import ControlServer
     from holdfast.daemon.listeners import Listeners
     from holdfast.daemon.service import AlreadyRunning, Service
-    from holdfast.daemon.supervise import Supervisor
+    from holdfast.daemon.supervise import SIGNALS, Supervisor
     from holdfast.edge.clock import monotonic_ns
     from holdfast.edge.logs import Log
     from holdfast.edge.loop import Loop
@@ -156,6 +157,8 @@ def _supervise(options: Options, built: Built, log: object, terminal: int) -> in
 
     assert isinstance(log, Log)
     loop = Loop()
+    # whoever reads the pid file may signal at once: nothing is lost, and nothing ends us, until there are ears for it
+    signal.pthread_sigmask(signal.SIG_BLOCK, (*SIGNALS, signal.SIGINT))
     try:
         service = Service(options)
     except AlreadyRunning as running:
@@ -169,6 +172,7 @@ def _supervise(options: Options, built: Built, log: object, terminal: int) -> in
     names = listeners.settings.process_names
     process.set_name(names.get("parent", "keepalived" if options.compatible else "holdfast"))
     supervisor = Supervisor(options, loop, log, service, listeners)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (*SIGNALS, signal.SIGINT))
     supervisor.plan = built.plan
     control_path = os.path.join(options.run_dir, "control.sock")
     try:

@@ -143,7 +143,7 @@ class Supervisor:
         reader.setblocking(False)
         writer.setblocking(False)
         self._signal_writer = writer
-        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, JSON, STATS_CLEAR, TDUMP):
+        for number in SIGNALS:
             signal.signal(number, lambda *_: None)
         signal.signal(signal.SIGINT, signal.SIG_IGN if self.options.ignore_sigint else lambda *_: None)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -479,6 +479,8 @@ class Supervisor:
 JSON = signal.SIGRTMIN + 2
 STATS_CLEAR = signal.SIGRTMAX - 1
 TDUMP = signal.SIGRTMAX
+
+SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, JSON, STATS_CLEAR, TDUMP)
 
 
 def refused_lines(built: Built) -> list[str]:
