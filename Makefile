@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # as installed: modules are compiled once, not at every start of every daemon (some machines forbid it by default)
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup peers demo test lint bench soak mutants completions clean
+.PHONY: help setup peers demo test lint bench soak mutants man completions clean
 
 help:
 	@echo "make setup   .venv with holdfast and the developers' tools"
@@ -29,7 +29,7 @@ demo: setup
 	@$(BIN)/python -m holdfast.lab.demo
 
 lint: setup
-	@$(BIN)/ruff check src tests bench
+	@$(BIN)/ruff check src tests bench tools/manual
 	@$(BIN)/mypy
 
 test: setup peers lint
@@ -41,6 +41,9 @@ bench: setup peers
 
 soak: setup
 	@$(BIN)/python -m holdfast.sim.soak
+
+man: setup
+	@$(BIN)/python -m tools.manual
 
 completions: setup
 	@$(BIN)/holdfast completion bash > packaging/completions/holdfast.bash

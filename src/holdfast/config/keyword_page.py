@@ -31,7 +31,8 @@ _KINDS = {
 }
 
 
-def _argument(arg: Arg) -> str:
+def argument_text(arg: Arg) -> str:
+    """How an argument is shown: its kind or its range, in brackets when it may be left out."""
     if arg.kind in ("uint", "int", "decimal"):
         unlimited = arg.high is None and not arg.low
         text = ("number" + (f" of {arg.unit}" if arg.unit else "")) if unlimited else range_text(arg)
@@ -43,7 +44,7 @@ def _argument(arg: Arg) -> str:
 
 
 def _row(keyword: Keyword) -> str:
-    arguments = " ".join(_argument(arg) for arg in keyword.args)
+    arguments = " ".join(argument_text(arg) for arg in keyword.args)
     if keyword.opens:
         arguments = f"{arguments} {{ }}".strip()
     notes = []

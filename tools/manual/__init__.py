@@ -1,0 +1,1 @@
+"""The manual pages, made from the program's own tables and a little prose: `make man`."""
