@@ -5,7 +5,7 @@ import msgspec
 from holdfast.base.time import SECOND, Nanoseconds
 
 
-class Command(msgspec.Struct, frozen=True, kw_only=True):
+class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A script of the configuration, ready to run: no shell is involved.
 
     `argv[0]` is an absolute path; `</path` (argv[0] beginning with `<`) asks only whether the file can be read.

@@ -61,7 +61,7 @@ SETTABLE = int(~ServiceFlags.HASHED & 0x3F)
 """The flags that are the operator's."""
 
 
-class Forwarding(msgspec.Struct, frozen=True, kw_only=True):
+class Forwarding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`lvs_method`: the method and, for TUN, its wrapping. `tunnel_port` is GUE's UDP port."""
 
     method: int = Method.NAT
@@ -75,7 +75,7 @@ class Forwarding(msgspec.Struct, frozen=True, kw_only=True):
         return Method(self.method).name
 
 
-class ServiceKey(msgspec.Struct, frozen=True, gc=False):
+class ServiceKey(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What makes a service that one: protocol, address and port, or a packet mark (then protocol and port are 0)."""
 
     family: int
@@ -92,7 +92,7 @@ class ServiceKey(msgspec.Struct, frozen=True, gc=False):
         return f"{protocol} {endpoint_text(self.address, self.port)}"
 
 
-class Service(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Service(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """What can be changed of a service. `netmask` as HOST_MASK; `flags` are ServiceFlags without HASHED."""
 
     scheduler: str
@@ -102,7 +102,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     engine: str = ""
 
 
-class DestinationKey(msgspec.Struct, frozen=True, gc=False):
+class DestinationKey(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Which server of a service: address (4 or 16 octets, its family follows) and port (0: the service's)."""
 
     address: bytes
@@ -113,7 +113,7 @@ class DestinationKey(msgspec.Struct, frozen=True, gc=False):
         return endpoint_text(self.address, self.port)
 
 
-class Destination(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Destination(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """What can be changed of a server: its weight, how it is reached, and the numbers of connections it may have."""
 
     weight: int = 1
@@ -186,7 +186,7 @@ class Counts(msgspec.Struct, frozen=True, gc=False):
     persistent: int = 0
 
 
-class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Idle connections are forgotten after so many seconds; 0 leaves a value as it is."""
 
     tcp_s: int = 0
@@ -201,7 +201,7 @@ class SyncRole(IntEnum):
     BACKUP = 2
 
 
-class SyncDaemon(msgspec.Struct, frozen=True, kw_only=True):
+class SyncDaemon(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The kernel's connection synchronisation; zeros and None leave the choice to the kernel."""
 
     interface: str

@@ -28,7 +28,7 @@ _RETRY: dict[str, int] = {"DNS_CHECK": 3, "MISC_CHECK": 0}
 _DELAY_BEFORE_RETRY_NS: dict[str, Nanoseconds] = {"HTTP_GET": 3 * SECOND, "SSL_GET": 3 * SECOND}
 
 
-class PaceWords(msgspec.Struct, frozen=True, kw_only=True):
+class PaceWords(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one level (virtual server, real server, checker) says of the pace; None where it is silent."""
 
     delay_loop_ns: Nanoseconds | None = None
@@ -40,7 +40,7 @@ class PaceWords(msgspec.Struct, frozen=True, kw_only=True):
     log_all_failures: bool | None = None
 
 
-class TargetWords(msgspec.Struct, frozen=True, kw_only=True):
+class TargetWords(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a checker says of whom to ask, and from where; None where the real server's holds."""
 
     connect_ip: Address | None = None
@@ -51,7 +51,7 @@ class TargetWords(msgspec.Struct, frozen=True, kw_only=True):
     fwmark: int = 0
 
 
-class Pace(msgspec.Struct, frozen=True, kw_only=True):
+class Pace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When a check runs, and what its failures lead to. `retry`: how many failures in a row are forgiven."""
 
     delay_loop_ns: Nanoseconds = DELAY_LOOP_NS
@@ -62,7 +62,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     log_all_failures: bool = False
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True):
+class Target(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whom to ask, from where, and how long the whole conversation may take. 0 and "": the kernel's choice."""
 
     address: Address
@@ -74,7 +74,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     timeout_ns: Nanoseconds = CONNECT_TIMEOUT_NS
 
 
-class Tls(msgspec.Struct, frozen=True, kw_only=True):
+class Tls(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How TLS is spoken. Paths and the key's password as in the `SSL` block; empty: none.
 
     `verify`: the certificate must be of one of `ca` (empty: the system's) and, when a `server_name` is told, be for it.
@@ -91,7 +91,7 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
     password: str = ""
 
 
-class Regex(msgspec.Struct, frozen=True, kw_only=True):
+class Regex(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`regex` of a url: a PCRE2 expression, its options by name, and where a match may begin."""
 
     expression: str
@@ -101,7 +101,7 @@ class Regex(msgspec.Struct, frozen=True, kw_only=True):
     max_offset: int | None = None
 
 
-class Url(msgspec.Struct, frozen=True, kw_only=True):
+class Url(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One request of HTTP_GET or SSL_GET. `status`: accepted codes as pairs, both ends included."""
 
     path: str
@@ -112,7 +112,7 @@ class Url(msgspec.Struct, frozen=True, kw_only=True):
     server_name: str = ""  # told in TLS; empty: that of the check's own Tls
 
 
-class _Check(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+class _Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
     pace: Pace = Pace()
 
 
@@ -203,7 +203,7 @@ Check: TypeAlias = (
 )
 
 
-class Schedule(msgspec.Struct, frozen=True, kw_only=True):
+class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the machine needs of a check: its pace, how long one run may take, and of how many runs a round consists."""
 
     pace: Pace

@@ -8,7 +8,7 @@ from holdfast.lvs.config import LvsPlan
 from holdfast.track.config import FileConfig
 
 
-class BalancerPlan(msgspec.Struct, frozen=True, kw_only=True):
+class BalancerPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The services, and the checks that their servers name by number; no two checks are equal."""
 
     lvs: LvsPlan = LvsPlan()

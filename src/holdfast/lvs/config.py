@@ -13,7 +13,7 @@ SLOW_START_STEPS = 10
 """A slow start climbs in so many steps."""
 
 
-class RealServerConfig(msgspec.Struct, frozen=True, kw_only=True):
+class RealServerConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A server of a service.
 
     `port` is 0 where the service's own counts. `checks` are the numbers of its checks, in the order written, and
@@ -36,7 +36,7 @@ class RealServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     virtualhost: str = ""
 
 
-class SorryServerConfig(msgspec.Struct, frozen=True, kw_only=True):
+class SorryServerConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The server of last resort; `inhibit`: there all the time, with weight 0 while it isn't needed."""
 
     address: Address
@@ -45,7 +45,7 @@ class SorryServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     inhibit: bool = False
 
 
-class VirtualServerConfig(msgspec.Struct, frozen=True, kw_only=True):
+class VirtualServerConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A balanced service.
 
     `keys` are the kernel's services that share its pool: one, or those of its group. `service` holds what they have
@@ -71,7 +71,7 @@ class VirtualServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     smtp_alert: bool | None = None
 
 
-class SyncDaemonConfig(msgspec.Struct, frozen=True, kw_only=True):
+class SyncDaemonConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`lvs_sync_daemon`. With `instance`: master while that instance is, backup otherwise; without: both, always.
 
     `sync_id` None: the instance's VRID, or 0.
@@ -90,7 +90,7 @@ IPVS, NFTABLES, AUTO = "ipvs", "nftables", "auto"
 """`lvs_backend`; auto: IPVS where the kernel has it, else nftables."""
 
 
-class LvsPlan(msgspec.Struct, frozen=True, kw_only=True):
+class LvsPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All that the load balancer needs. `flush_on_stop`: "", "all", or "VS" for our services only."""
 
     services: tuple[VirtualServerConfig, ...] = ()

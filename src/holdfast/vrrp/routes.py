@@ -6,7 +6,7 @@ TABLE_OFFSET = 32
 """Where a route's request has its table (native u32)."""
 
 
-class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
+class RouteEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of `virtual_routes`, `virtual_rules`, `static_routes` or `static_rules`.
 
     `add` and `delete` are whole rtnetlink requests; each of `devices` is an offset in both where the index of the
