@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import balancer, handover, load, start, takeover
+from bench import balancer, handover, load, page, start, takeover
 from bench.table import Goal, Line, Measured, at_least_ratio, at_most, at_most_ratio, lines, machine, shown
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
@@ -33,6 +33,11 @@ GOALS: dict[str, tuple[str, Goal]] = {
     for ms in (10, 1000)
     for sign in ("address", "first GARP")
     for which in ("median", "p99")
+} | {
+    page.MASTER_CPU: at_most(0.25),
+    page.BACKUP_CPU: at_most(0.25),
+    page.MEMORY: at_most(1.05),
+    page.LATER: at_most(0.5),
 } | {
     what: at_most(most)
     for beside in ("", handover.BESIDE)
@@ -61,6 +66,7 @@ def benchmarks(quick: bool) -> dict[str, Callable[[list[str]], Measured]]:
         "memory": load.memory,
         "start": lambda p: start.first_advert(p, 3 if quick else 15),
         "check": lambda p: start.check(p, 1 if quick else 5),
+        "page": lambda p: page.page(p, 10 if quick else 20, 2 if quick else 6),
         "balancer": lambda p: balancer.balancer(p, 6 if quick else 20),
         "reload": lambda p: load.reload(p, 1 if quick else 5, 0.1),
     }

@@ -8,6 +8,7 @@ import msgspec
 from holdfast.base.time import SECOND, Nanoseconds
 from holdfast.control.messages import Request
 from holdfast.control.server import Reply
+from holdfast.edge.channel import AskRoutine
 from holdfast.edge.clock import monotonic_ns
 from holdfast.edge.pulse import Counted, Pulse
 
@@ -68,9 +69,23 @@ def loops(here: "Supervisor") -> list[LoopView]:
 
 
 def commands(here: "Supervisor") -> dict[str, Callable[[Request, Reply], None]]:
-    """The commands of this module, by name."""
+    """The commands of this module, by name.
 
-    def alive(request: Request, reply: Reply) -> None:
-        reply.send({"loops": loops(here)})
+    `routine`: what a status shows but for the instances, or as much as can be told while a loop stands still; and what
+    carries the instances on (export/web/routine.py).
+    """
 
-    return {"loops": alive}
+    def routine(request: Request, reply: Reply) -> None:
+        turning = loops(here)
+        head = here.head(turning)
+        if any(one.why for one in turning):
+            reply.send(head)  # nobody waits for one that stands still
+            return
+
+        def answer(told: bytes | None) -> None:
+            begun = head[:-1] + b',"routine":' + (told or b"null")
+            here.balancing.ask(lambda services: reply.send(begun + b',"virtual_servers":' + (services or b"[]") + b"}"))
+
+        here.ask_with(AskRoutine, answer)
+
+    return {"routine": routine}

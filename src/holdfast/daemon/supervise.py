@@ -418,9 +418,9 @@ class Supervisor:
 
     # ---- asking the worker ------------------------------------------------------------------------------------------
 
-    def ask(self, answer: Callable[[bytes | None], None], clear: bool = False) -> None:
+    def ask(self, answer: Callable[[bytes | None], None], clear: bool = False, hints: bool = False) -> None:
         """Ask the worker for its view; `answer` gets the JSON, or None when there is no worker."""
-        self.ask_with(lambda number: Ask(number, clear), answer)
+        self.ask_with(lambda number: Ask(number, clear, hints), answer)
 
     def ask_with(self, message: Callable[[int], Any], answer: Callable[[bytes | None], None]) -> None:
         """Send the worker a message that it answers under the number given; `answer` gets that, or None."""
@@ -449,14 +449,17 @@ class Supervisor:
 
     def _status(self, request: Request, reply: Reply) -> None:
         def answer(view: bytes | None) -> None:
-            pid = self.worker.pid if self.worker else None
-            head = self.listeners.node_head(pid, self.trial.left_s(), loops.loops(self))
+            head = self.head(loops.loops(self))
             body = b"," + view[1:-1] if view else b',"instances":[],"sync_groups":[],"trackers":[],"bfd":[]'
             self.balancing.ask(
                 lambda services: reply.send(head[:-1] + body + b',"virtual_servers":' + (services or b"[]") + b"}")
             )
 
-        self.ask(answer)
+        self.ask(answer, hints=request.arguments.get("hints") is True)
+
+    def head(self, turning: list[loops.LoopView]) -> bytes:
+        """How a status begins, as JSON."""
+        return self.listeners.node_head(self.worker.pid if self.worker else None, self.trial.left_s(), turning)
 
     def reload_for(self, reply: Reply, on_refusal: Callable[[], None], cause: str) -> None:
         """Reload, and answer when the new configuration runs or is refused."""

@@ -359,6 +359,19 @@ class Adverts:
             last_at = max(last_at, at)
         return last_at, count
 
+    def place_of(self, slot: int) -> tuple[str, int, Nanoseconds, int] | None:
+        """Where `absorbed` has the routine of a watched slot, as port and VRID, and what is there; None for others."""
+        watched, port = self._watched.get(slot), self._port_of.get(slot)
+        if watched is None or port is None or not watched.by_kernel or port.filter is None:
+            return None
+        vrid = self._rules[slot][0]
+        return port_name(port.key), vrid, *port.filter.heard(vrid)
+
+    def absorbed(self) -> dict[str, tuple[bytes, bytes]]:
+        """What the filters absorbed, by port and VRID: when the last was heard, how many, as arrays of 64-bit words."""
+        ports = self._ports.values()
+        return {port_name(port.key): port.filter.absorbed() for port in ports if port.filter is not None}
+
     # ---- in: reading ------------------------------------------------------------------------------------------------
 
     def _read(self, port: Port) -> None:
@@ -506,3 +519,9 @@ def _packet(arrived: Arrived, guard: Guard | None) -> ReceivedPacket:
         ip_header=arrived.ip_header,
         wall_ns=0 if guard is None else wall_ns(),
     )
+
+
+def port_name(key: PortKey) -> str:
+    """`eth0 4 112`: interface, family, protocol."""
+    interface, family, protocol = key
+    return f"{interface} {int(family)} {protocol}"

@@ -49,6 +49,13 @@ class Ask(msgspec.Struct, frozen=True, tag=True):
 
     ask: int
     clear: bool = False
+    hints: bool = False  # where the routine of each instance is counted
+
+
+class AskRoutine(msgspec.Struct, frozen=True, tag=True):
+    """The supervisor asks what is counted there; answered by Reply number `ask`."""
+
+    ask: int
 
 
 class Record(msgspec.Struct, frozen=True, tag=True):
@@ -98,7 +105,8 @@ class Stop(msgspec.Struct, frozen=True, tag=True):
 
 ToSupervisor = AnyNotice | Ready | Reply
 Reported = TrackerReported | ProcessesCounted | LinkPolled
-ToWorker = ScriptFinished | Reported | ReannounceAsked | Ask | Record | Reload | Stop | Switch | HoldServer | SyncMaster
+Asked = Ask | AskRoutine | Record
+ToWorker = ScriptFinished | Reported | ReannounceAsked | Asked | Reload | Stop | Switch | HoldServer | SyncMaster
 
 
 class Channel:

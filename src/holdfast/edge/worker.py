@@ -15,10 +15,11 @@ from holdfast.base.address import text
 from holdfast.base.time import MICROSECOND, MILLISECOND, SECOND, Nanoseconds, span_text
 from holdfast.carp.receive import rules_of
 from holdfast.config.plan import VrrpPlan
+from holdfast.edge import answers
 from holdfast.edge.addresses import STATICS, Addresses
 from holdfast.edge.adverts import Adverts
-from holdfast.edge.channel import Ask, Channel, Ready, Record, Reload, Reply, Stop, Switch
-from holdfast.edge.clock import asleep_ns, monotonic_ns, wall_text
+from holdfast.edge.channel import Ask, AskRoutine, Channel, Ready, Record, Reload, Reply, Stop, Switch
+from holdfast.edge.clock import asleep_ns, monotonic_ns
 from holdfast.edge.interfaces import Interfaces
 from holdfast.edge.loop import Loop
 from holdfast.edge.neighbours import Neighbours
@@ -60,7 +61,6 @@ from holdfast.engine.messages import (
 )
 from holdfast.engine.record import RecordedEngine
 from holdfast.engine.timers import LEAD
-from holdfast.engine.view import NodeView, node_view
 from holdfast.kernel import process
 from holdfast.kernel.errors import KernelRefused
 from holdfast.kernel.netlink import MonitorSocket, NetlinkSocket
@@ -80,8 +80,6 @@ ASLEEP: Nanoseconds = 100 * MILLISECOND
 
 BY_FIREWALL = "a firewall on this host keeps it in: let VRRP (IP protocol 112) out"
 """The cure for EPERM on sending: that capabilities are there, the open socket has shown."""
-
-REPLY_BYTES = 32 * 1024
 
 
 class VrrpWorker:
@@ -471,10 +469,12 @@ class VrrpWorker:
         now = monotonic_ns()
         if isinstance(message, ScriptFinished | ReannounceAsked | TrackerReported | ProcessesCounted | LinkPolled):
             self.handle(message, now)
+        elif isinstance(message, AskRoutine):
+            answers.routine(self, message, now)
         elif isinstance(message, Ask):
-            self._background.append(self._answer(message))
+            self._background.append(answers.view(self, message))
         elif isinstance(message, Record):
-            self._background.append(self._record(message))
+            self._background.append(answers.recording(self, message))
         elif isinstance(message, Reload) and fd is not None:
             self._background.append(self._reload(message.size, fd))
         elif isinstance(message, Switch):
@@ -543,33 +543,6 @@ class VrrpWorker:
         self.parts.load(plan)
         self.channel.put(Ready(len(plan.instances)))
         gc.freeze()
-
-    def _answer(self, ask: Ask) -> Iterator[None]:
-        now = monotonic_ns()
-        heard = {slot: self.adverts.heard_since(slot) for slot in self.engine.slots}
-        view: NodeView | None = None
-        for view in node_view(self.engine, heard, wall_text, now):
-            if view is None:
-                yield
-        assert view is not None
-        if self.parts.bfd is not None:
-            view = msgspec.structs.replace(view, bfd=self.parts.bfd.views(wall_text))
-        octets = msgspec.json.encode(view)
-        yield
-        for start in range(0, len(octets), REPLY_BYTES):
-            piece = octets[start : start + REPLY_BYTES]
-            self.channel.put(Reply(ask.ask, piece, start + REPLY_BYTES >= len(octets)))
-            yield
-        if ask.clear:
-            for slot in self.engine.slots.values():
-                slot.counters = {"advert_sent": -self.engine.beats.sent(slot.number)}
-
-    def _record(self, asked: Record) -> Iterator[None]:
-        for frames in self.engine.frames():
-            for start in range(0, len(frames), REPLY_BYTES):
-                self.channel.put(Reply(asked.ask, frames[start : start + REPLY_BYTES], False))
-            yield
-        self.channel.put(Reply(asked.ask, b"", True))
 
     def close(self) -> None:
         """Give every descriptor back."""

@@ -121,6 +121,10 @@ class Beats:
         found = self._of_slot.get(slot)
         return found[0] if found else None
 
+    def strokes(self) -> dict[int, int]:
+        """How often each beat has been sent, by its number."""
+        return {beat.number: beat.strokes for beat in self._beats.values()}
+
     def skip(self, until: Nanoseconds) -> list[tuple[Beat, int, Nanoseconds]]:
         """In virtual time: enter every stroke up to `until` as sent; (beat, how many, when the last one was)."""
         skipped = []

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from holdfast.base.time import Nanoseconds
 from holdfast.bfd.view import SessionView
 from holdfast.track.view import TrackerView
 from holdfast.vrrp.view import GroupView, InstanceView
@@ -25,6 +26,32 @@ COUNTERS = {
 """The statistics every instance shows, under the name of the counter behind each."""
 
 
+class Hint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where the routine of an instance is counted, and how far the count was: a beat, or a filter's map and VRID."""
+
+    beat: int | None = None
+    strokes: int = 0
+    port: str | None = None
+    vrid: int = 0
+    heard_at: Nanoseconds = 0
+    count: int = 0
+
+
+class Hints(msgspec.Struct, frozen=True, kw_only=True):
+    """The hints of a view, and when it was made (of the monotonic clock); an instance without routine has none."""
+
+    at: Nanoseconds
+    by_name: dict[str, Hint]
+
+
+class Routine(msgspec.Struct, frozen=True, kw_only=True):
+    """What hints lead to: strokes by beat; by port two arrays of 64-bit words, by VRID: when heard last, how often."""
+
+    at: Nanoseconds
+    beats: dict[int, int]
+    ports: dict[str, tuple[bytes, bytes]]
+
+
 class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     """The vrrp worker's part of `holdfast status --json`."""
 
@@ -32,3 +59,4 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     sync_groups: list[GroupView]
     trackers: list[TrackerView]
     bfd: list[SessionView] = []
+    routine: Hints | msgspec.UnsetType = msgspec.UNSET  # for who looks on

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
+
 from holdfast.base.address import text
 from holdfast.base.time import SECOND, Nanoseconds, span_text
 from holdfast.carp.config import advertised
@@ -245,6 +247,11 @@ def node_view(
         instances.append(instance_view(engine, slot, heard.get(slot.number), wall, now))
         if index % slice_size == 0:
             yield None
+    yield msgspec.structs.replace(shared_view(engine, wall), instances=instances)
+
+
+def shared_view(engine: Engine, wall: WallText) -> NodeView:
+    """The view but for the instances: groups and trackers."""
     groups = [
         GroupView(
             name=name,
@@ -255,4 +262,4 @@ def node_view(
     ]
     trackers = [script_view(timed, wall) for timed in engine.scripts.values()] + interface_views(engine)
     trackers += watched_views(engine)
-    yield NodeView(instances=instances, sync_groups=groups, trackers=trackers)
+    return NodeView(instances=[], sync_groups=groups, trackers=trackers)

@@ -262,6 +262,10 @@ class AdvertFilter:
         word = vrid * _WORDS
         return self._words[word + _HEARD_WORD], self._words[word + _COUNT_WORD]
 
+    def absorbed(self) -> tuple[bytes, bytes]:
+        """`heard` of every VRID, as two arrays of 64-bit words."""
+        return self._words[_HEARD_WORD::_WORDS].tobytes(), self._words[_COUNT_WORD::_WORDS].tobytes()
+
     def stamp(self, vrid: int) -> tuple[memoryview, int]:
         """Where the time of `heard` stands: the map as 64-bit words, and which of them. For reading in a hot loop."""
         return self._words, vrid * _WORDS + _HEARD_WORD

@@ -1,7 +1,7 @@
 """The routes: page, metrics, health, API, and the events that keep an open page up to date."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from importlib.resources import files
 from typing import Any
 
@@ -28,6 +28,9 @@ WATCHERS = 32
 """Open pages at once; one more is told to come again later."""
 
 HEARTBEAT_S = 15.0
+
+KEPT = 4
+"""So many answers are kept of a view."""
 
 COMMAND_S = 30.0
 """How long a command may take."""
@@ -63,6 +66,7 @@ class Site:
         self.has_instances = True
         self._say = say
         self._registry = registry(view)
+        self._made_of, self._kept = -1, dict[str, bytes]()
         self._commanding = asyncio.Lock()
         self._checking = asyncio.Lock()
         self._who, self._plan = Asked(view.run_dir, "who"), Asked(view.run_dir, "changes")
@@ -150,7 +154,18 @@ class Site:
         """OpenMetrics, or the older text, as asked."""
         await self.view.fresh()
         encoder, kind = exposition.choose_encoder(request.headers.get("accept", ""))
-        return Response(encoder(self._registry), 200, {**HEADERS, "Content-Type": kind})
+        octets = self._made(kind, lambda: encoder(self._registry))
+        return Response(octets, 200, {**HEADERS, "Content-Type": kind})
+
+    def _made(self, what: str, make: Callable[[], bytes]) -> bytes:
+        """A large answer, made once of each view for all who ask for it."""
+        if self._made_of != self.view.asked:
+            self._made_of, self._kept = self.view.asked, {}
+        if what not in self._kept:
+            if len(self._kept) >= KEPT:
+                self._kept.clear()
+            self._kept[what] = make()
+        return self._kept[what]
 
     async def healthz(self, request: Request) -> Response:
         """Whether the loops of supervisor and workers turn."""
@@ -191,7 +206,9 @@ class Site:
         if not limit.isascii() or not limit.isdigit() or len(limit) > 6 or not 1 <= int(limit) <= EVENTS:
             return failure(400, f"limit is {limit[:20]!r}", f"send a number from 1 to {EVENTS}")
         await self.view.fresh()
-        rows = [row for row in self.view.events if not name or journal.concerns(row, name)]
+        if not name:
+            return reply(self._made(f"events {int(limit)}", lambda: _last(self.view.events, int(limit))))
+        rows = [row for row in self.view.events if journal.concerns(row, name)]
         return reply(rows[-int(limit) :])
 
     async def why(self, request: Request) -> Response:
@@ -279,6 +296,10 @@ class Site:
                 for kept in (self.view, self._who, self._plan):
                     kept.stale()
         return reply(answer, 409 if answer.get("error") else 200)
+
+
+def _last(rows: Collection[journal.Row], limit: int) -> bytes:
+    return msgspec.json.encode(list(rows)[-limit:])
 
 
 def _passed_on(status: int, answer: bytes | str) -> Response:

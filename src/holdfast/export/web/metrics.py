@@ -139,6 +139,10 @@ def _node(status: dict[str, Any], view: View) -> Families:
     yield GaugeMetricFamily("holdfast_status_answer_seconds", "How long its loops took to answer", view.answer_s)
     yield GaugeMetricFamily("holdfast_web_connections", "Clients of the web worker", len(BoundedProtocol.places))
     yield GaugeMetricFamily("holdfast_web_watchers", "Pages that are open", view.watchers)
+    asked = CounterMetricFamily("holdfast_web_questions", "How often the daemon was asked", labels=("kind",))
+    for kind, count in view.questions.items():
+        asked.add_metric((kind,), count)
+    yield asked
     is_open = GaugeMetricFamily("holdfast_incidents_open", "Split brains now", labels=("instance_name", "cause"))
     for one in status["incidents"]:
         is_open.add_metric((one["instance"], one["cause"]), 1)

@@ -11,15 +11,21 @@ import msgspec
 from holdfast.control import journal
 from holdfast.control.client import AskError, ask_bytes
 from holdfast.engine.journal import FILE
+from holdfast.export.web.routine import Carried
 
 GAP_S = 0.2
 """At least so long between two questions."""
 
-FRESH_S = 1.0
-"""What is younger is not asked again; while somebody watches it is asked each second."""
+FRESH_S = 2.0
+"""What is younger is not asked again unless something happened; while somebody watches it is asked so often."""
 
 ANSWER_S = 3.0
 """How long the daemon may take."""
+
+SHARE = 5000
+LONGEST_S = 120.0
+"""What only a whole status tells is asked for when something has happened; else after so many times the time it takes,
+and this long at most: it is the one thing onlookers cost the process that elects."""
 
 SAMPLES = 300
 SERIES = 64
@@ -30,12 +36,16 @@ EVENTS = 2000
 
 
 class View:
-    """One shared, cached view. `octets` is the status as it came, `status` what it says; "" in `error` when it came."""
+    """One shared, cached view. `status` is what `holdfast status --json` says; "" in `error` when it came."""
 
     def __init__(self, run_dir: str) -> None:
         self.run_dir = run_dir
-        self.octets = b""
         self.status: dict[str, Any] = {}
+        self._octets = b""  # of the status; "" when it has to be made
+        self._carried: Carried | None = None
+        self._whole_at = 0.0  # when the last whole one was asked for; 0: what it said is no longer so
+        self._changes = 0
+        self.questions = {"routine": 0, "whole": 0}  # how many were asked
         self.error = "not asked yet"
         self.cure = ""
         self.loops: list[dict[str, Any]] = []  # of supervisor and workers; none while the daemon does not answer
@@ -73,7 +83,8 @@ class View:
 
     def stale(self) -> None:
         """Something has changed: ask soon when somebody watches, else when somebody asks."""
-        self._asked_at = 0.0
+        self._asked_at = self._whole_at = 0.0
+        self._changes += 1
         if self.watchers:
             self.want()
 
@@ -101,23 +112,43 @@ class View:
 
     async def _ask(self) -> None:
         begun = time.monotonic()
+        self.questions["routine"] += 1
         try:
-            octets = await asyncio.to_thread(ask_bytes, self.run_dir, {"command": "loops"}, ANSWER_S)
-            self.loops = msgspec.json.decode(octets)["loops"]
+            octets = await asyncio.to_thread(ask_bytes, self.run_dir, {"command": "routine"}, ANSWER_S)
+            told = msgspec.json.decode(octets)
+            self.loops = told["loops"]
             still = [one for one in self.loops if one["why"]]
             if still:  # a status would wait for it
                 self.error, self.cure = "; ".join(one["why"] for one in still), still[0]["cure"]
+                self._whole_at = 0.0
             else:
-                octets = await asyncio.to_thread(ask_bytes, self.run_dir, {"command": "status"}, ANSWER_S)
-                self.status = msgspec.json.decode(octets)
-                self.octets, self.error, self.cure = octets, "", ""
+                old = not self._whole_at or begun - self._whole_at > min(max(FRESH_S, SHARE * self.answer_s), LONGEST_S)
+                if old or self._carried is None or not self._carried.carry_on(told):
+                    await self._ask_whole()
+                self.error = self.cure = ""
         except (AskError, msgspec.DecodeError) as failed:
-            self.error, self.cure, self.loops = str(failed), "", []
+            self.error, self.cure, self.loops, self._whole_at = str(failed), "", [], 0.0
+        self._octets = b""
         self._asked_at = time.monotonic()
-        self.answer_s = self._asked_at - begun
         self._read_events()
         if not self.error:
             self._count(self._asked_at)
+
+    async def _ask_whole(self) -> None:
+        begun, changes = time.monotonic(), self._changes
+        self.questions["whole"] += 1
+        octets = await asyncio.to_thread(ask_bytes, self.run_dir, {"command": "status", "hints": True}, ANSWER_S)
+        self.status = msgspec.json.decode(octets)
+        self._carried = Carried(self.status)
+        self.answer_s = time.monotonic() - begun
+        if changes == self._changes:  # else it may have been made before what we were told of
+            self._whole_at = begun
+
+    @property
+    def octets(self) -> bytes:
+        """The status as JSON."""
+        self._octets = self._octets or msgspec.json.encode(self.status)
+        return self._octets
 
     def _read_events(self) -> None:
         try:
