@@ -6,20 +6,21 @@ BIN := $(VENV)/bin
 # as installed: modules are compiled once, not at every start of every daemon (some machines forbid it by default)
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup peers demo test lint bench soak mutants man completions clean
+.PHONY: help setup peers demo test lint bench soak mutants man completions site clean
 
 help:
 	@echo "make setup   .venv with holdfast and the developers' tools"
 	@echo "make demo    two hosts on this machine, one address, the master killed: see it move"
 	@echo "make test    every test (as root on Debian it installs the peers it tests against)"
 	@echo "make bench   side by side with keepalived"
+	@echo "make site    the pages of docs/ as a site, in build/site"
 	@echo "make soak    simulated clusters until stopped, every promise watched"
 
 setup: $(VENV)/.stamp
 
 $(VENV)/.stamp: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,lvs,dbus,web]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,docs,lvs,dbus,web]'
 	@touch $@
 
 peers:
@@ -49,6 +50,9 @@ completions: setup
 	@$(BIN)/holdfast completion bash > packaging/completions/holdfast.bash
 	@$(BIN)/holdfast completion zsh > packaging/completions/_holdfast
 	@$(BIN)/holdfast completion fish > packaging/completions/holdfast.fish
+
+site: setup
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 mutants: setup
 	@$(BIN)/python tools/mutate --simulate
