@@ -1,6 +1,8 @@
 """The page in a real Chromium: one look, clicks, keys, a failover seen at once, phone and dark."""
 
 import os
+import re
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from holdfast.lab.hosts import wait_until
+from holdfast.lab.hosts import descendants, wait_until
 from tests.export.test_web import SERVICE
 from tests.export.web_site import PORT, TOKEN, WebSite, web_site
 
@@ -100,6 +102,32 @@ def test_click_and_keys(seen: Seen) -> None:
         page.keyboard.press(key)
     page.keyboard.press("-")
     assert page.locator("#timeline svg").inner_html() != before
+
+
+def test_how_late_adverts_leave(seen: Seen) -> None:
+    """A bar a bucket; the words say as many adverts as there are."""
+    page = seen.page
+    expect(page.locator("#late-section")).to_be_visible()
+    bars = page.locator("#late .late")
+    assert bars.count() == 14
+    page.focus("#late .late >> nth=13")
+    expect(page.locator("#tip")).to_contain_text("later than 1 s: ")
+    words = [str(one.get_attribute("aria-label")) for one in bars.all()]
+    counts = [int(re.sub(r"\D", "", one.split(": ")[1].split(" adverts")[0])) for one in words]
+    said = int(re.sub(r"\D", "", page.inner_text("#late p").split(" adverts")[0]))
+    assert 0 < sum(counts) <= said <= sum(counts) + 60
+
+
+def test_a_stopped_worker_is_named(seen: Seen, site: WebSite) -> None:
+    names = {Path(f"/proc/{pid}/comm").read_text().strip(): pid for pid in descendants(site.second.pid)}
+    os.kill(names["holdfast_vrrp"], signal.SIGSTOP)
+    try:
+        expect(seen.page.locator("#verdict")).to_contain_text("is stopped; let it go on: kill -CONT")
+        seen.wrong.clear()  # the console tells of each 503
+    finally:
+        os.kill(names["holdfast_vrrp"], signal.SIGCONT)
+    expect(seen.page.locator("#verdict")).to_have_text("master of 1 of 2")
+    seen.wrong.clear()
 
 
 def test_incidents_servers_and_words_that_look_like_markup(seen: Seen, site: WebSite) -> None:

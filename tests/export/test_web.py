@@ -118,6 +118,7 @@ def test_the_exporter_s_names_and_labels_and_ours(site: WebSite) -> None:
     assert value("holdfast_effective_priority", instance_name="mail") == 150
     assert [value("holdfast_loop_up", loop=one) for one in ("supervisor", "vrrp")] == [1, 1]
     assert value("holdfast_loop_lag_seconds_count", loop="supervisor") > 0
+    assert all(value("holdfast_loop_lag_seconds_sum", loop=one) < 10 for one in ("supervisor", "vrrp"))
     sent = sum(value("keepalived_advertisements_sent_total", iname=one) for one in ("mail", "third"))
     late = value("holdfast_advert_lateness_seconds_count", loop="vrrp")
     assert 0.8 * sent - 6 <= late <= sent + 6  # the first of a master is no regular one

@@ -137,7 +137,7 @@ class LvsWorker:
             if self.finished:  # told to stop: nothing is begun any more
                 return
             now = monotonic_ns()
-            self._pulse.turned(deadline, now)
+            self._pulse.turned(deadline if next_beat else None, now)
             if now >= next_beat:
                 next_beat = now + HEARTBEAT
                 self._pulse.beat(now)

@@ -177,7 +177,7 @@ class VrrpWorker:
             deadline = self._deadline(next_beat + HEARTBEAT // 2)
             loop.wait(deadline, idle)
             now = monotonic_ns()
-            pulse.turned(deadline, now)
+            pulse.turned(deadline if next_beat else None, now)
             if now >= next_beat:
                 self._heartbeat(now)
                 next_beat = now + HEARTBEAT // 2

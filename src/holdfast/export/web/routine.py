@@ -15,6 +15,7 @@ class Carried:
     def __init__(self, status: Row) -> None:
         self.status = status
         self._hints: Row = status.pop("routine", None) or {"at": 0, "by_name": {}}
+        self.at_s: float = self._hints["at"] / SECOND  # of the daemon's clock: when the counters stood so
         self._rows = [(row, self._hints["by_name"].get(row["name"]), _Base(row)) for row in status["instances"]]
         self._followed = all(hint is not None or _rests(row) for row, hint, _ in self._rows)
 
@@ -37,6 +38,7 @@ class Carried:
             elif not base.heard(row, hint, ports.get(hint["port"], {}), routine["at"], since_s):
                 return False
         self.status.update(told)
+        self.at_s = routine["at"] / SECOND
         return True
 
 

@@ -131,8 +131,8 @@ class View:
         self._octets = b""
         self._asked_at = time.monotonic()
         self._read_events()
-        if not self.error:
-            self._count(self._asked_at)
+        if not self.error and self._carried is not None:
+            self._count(self._carried.at_s)
 
     async def _ask_whole(self) -> None:
         begun, changes = time.monotonic(), self._changes

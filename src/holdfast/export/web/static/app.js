@@ -4,6 +4,7 @@ import { by } from "./draw.js";
 import { Picture, incidents } from "./picture.js";
 import { bfd, instances, services, trackers } from "./tables.js";
 import { Timeline } from "./timeline.js";
+import { lateness } from "./lateness.js";
 import { plot } from "./plot.js";
 import { why } from "./why.js";
 
@@ -22,9 +23,9 @@ const picture = new Picture(choose);
 const timeline = new Timeline();
 
 async function get(path) {
-  const answer = await fetch(path, { cache: "no-store" });
+  const answer = await fetch(path, { cache: "no-store" }).catch(() => { throw new Error("nobody answers here"); });
   const said = await answer.json();
-  if (!answer.ok) throw new Error(said.error || `status ${answer.status}`);
+  if (!answer.ok) throw new Error(`${said.error || `status ${answer.status}`}${said.cure ? `; ${said.cure}` : ""}`);
   return said;
 }
 
@@ -72,6 +73,7 @@ function draw() {
   trackers(status);
   bfd(status);
   plot(series, chosen);
+  lateness(status);
 }
 
 async function refresh() {
@@ -86,7 +88,7 @@ async function refresh() {
     plot(series, chosen);
     await why(chosen);
   } catch (failed) {
-    tell(`the daemon does not answer: ${failed.message}`, "bad");
+    tell(failed.message, "bad");
   }
   busy = false;
   if (again) { again = false; refresh(); }
