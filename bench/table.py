@@ -1,6 +1,7 @@
 """The one table at the end."""
 
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,8 @@ import msgspec
 
 from bench.sites import cores
 from holdfast.lab.daemons import keepalived
+
+HEAD = ("what", "unit", "holdfast", "keepalived", "ratio", "goal", "")
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,10 +69,9 @@ def _number(value: float) -> str:
     return "–" if isnan(value) else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
-def shown(rows: list[Line]) -> str:
-    """The table, in Markdown that reads well as it is."""
-    head = ("what", "unit", "holdfast", "keepalived", "ratio", "goal", "")
-    cells = [head] + [
+def shown(rows: list[Line], before: str = "") -> str:
+    """The table, in Markdown that reads well as it is; rows of the table `before` that are not among them stay."""
+    cells = [
         (
             row.what, row.unit, _number(row.holdfast), _number(row.keepalived),
             "–" if isnan(row.ratio) else f"{row.ratio:.2f}×", row.goal,
@@ -77,9 +79,26 @@ def shown(rows: list[Line]) -> str:
         )
         for row in rows
     ]  # fmt: skip
-    widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
-    ruled = [cells[0], tuple("-" * width for width in widths), *cells[1:]]
+    fresh = {line[0]: line for line in cells}
+    kept = [fresh.pop(line[0], line) for line in _cells(before)]
+    table = [HEAD, *kept, *fresh.values()]
+    widths = [max(len(line[column]) for line in table) for column in range(len(HEAD))]
+    ruled = [table[0], tuple("-" * width for width in widths), *table[1:]]
     return "\n".join("| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |" for line in ruled)
+
+
+def _cells(table: str) -> list[tuple[str, ...]]:
+    lines = [line.strip("| ").split("|") for line in table.splitlines()[2:] if line.startswith("|")]
+    stripped = [[cell.strip() for cell in line] for line in lines]
+    return [(*cells, *("",) * len(HEAD))[: len(HEAD)] for cells in stripped]
+
+
+def renewed(document: str, rows: list[Line], of_section: str = "") -> str:
+    """`document` with the rows of one section's table renewed: that under the heading, or the first of all."""
+    at = document.index(of_section)
+    table = re.compile(r"(?:^\|.*\n)+", re.MULTILINE).search(document, at)
+    assert table is not None, f"no table under {of_section!r}"
+    return document[: table.start()] + shown(rows, table.group()) + "\n" + document[table.end() :]
 
 
 def machine() -> str:
