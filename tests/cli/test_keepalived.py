@@ -132,6 +132,13 @@ def test_the_exporter_finds_version_and_json() -> None:
     assert "--enable-json" in said
 
 
+def test_roles_and_modules_find_the_version() -> None:
+    """Up to the last blank of the first line (a role of Ansible), three numbers with something behind (Puppet's fact)."""
+    said = run(OURS, "--version").stderr.splitlines()[0]
+    for pattern in (r"[kK]eepalived v(.*) ", r"Keepalived v(\d+\.\d+\.\d+) .+"):
+        assert re.findall(pattern, said) == ["2.4.3"]
+
+
 def test_a_wrong_value_is_said_and_left_aside(capsys: pytest.CaptureFixture[str]) -> None:
     assert options("-S", "9", "-u", "x", "extra").log_facility == 3
     assert capsys.readouterr().err.splitlines() == [

@@ -199,3 +199,19 @@ static_rules {
     assert numbers == ["16384", "16383", "16382"]  # in the order of the file
     places = [(problem.line, problem.what) for problem in found.problems if "nowhere" in problem.what]
     assert places == [(8, "there is no 'nowhere' in /etc/iproute2/rt_tables")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "dev lo to 10.1.0.0/24 via 192.0.2.9",
+        "via 192.0.2.9 10.1.0.0/24 dev lo",
+        "table 100 metric 5 to blackhole 10.1.0.0/24",
+        "src 192.0.2.1 metric 5 unreachable 10.1.0.0/24",
+    ],
+)
+def test_options_may_stand_before_the_destination(line: str, tmp_path: Path) -> None:
+    """keepalived takes them in any order; tools that sort them by name write the first of these."""
+    checked = check(tmp_path, f"static_routes {{\n    {line}\n}}\n")
+    assert [problem.what for problem in checked.problems] == []
+    assert "10.1.0.0/24" in route(line).text

@@ -98,10 +98,10 @@ class Asked:
 
 
 def version_text() -> str:
-    """What `-v` prints: tools read the second word of the first line, and `--enable-json` among the options."""
+    """What `-v` prints. Tools read `--enable-json` in the options, of the first line the second of three words."""
     system = os.uname()
     return (
-        f"Keepalived v{REFERENCE_VERSION} (holdfast {__version__})\n\n"
+        f"Keepalived v{REFERENCE_VERSION} (holdfast-{__version__})\n\n"
         f"holdfast {__version__} in place of keepalived {REFERENCE_VERSION}\n"
         f"Running on {system.sysname} {system.release} {system.version}\n\n"
         "configure options: --enable-json --enable-dbus --disable-bfd --disable-snmp\n\n"

@@ -35,11 +35,11 @@ def _route(words: tuple[str, ...], tell: Tell) -> None:
     for expected in (("inet", "inet6"), ("to",), ROUTE_TYPES):
         if position < len(words) and words[position] in expected:
             position += 1
-    if position >= len(words) or (words[position] not in ("src", "via", "dev") and not _prefix(words[position])):
+    if position >= len(words) or (words[position] not in ROUTE.keywords and not _prefix(words[position])):
         written = words[min(position, len(words) - 1)]
         tell(Trouble(f"{written!r} is not a destination", "write a prefix or default", token=written))
         return
-    if words[position] not in ("src", "via"):  # old files: `src A to B`
+    if words[position] not in ROUTE.keywords:  # options may stand before it: `dev eth0 to B via C`
         position += 1
     _options(ROUTE, words, position, tell)
 
@@ -58,7 +58,8 @@ def _options(table: Block, words: tuple[str, ...], position: int, tell: Tell) ->
     while position < len(words):
         keyword = table.keywords.get(words[position])
         if keyword is None:
-            if table is ROUTE and _prefix(words[position]):  # the destination may stand among the options
+            # the destination may stand among the options
+            if table is ROUTE and (words[position] in ROUTE_TYPES or _prefix(words[position])):
                 position += 1
                 continue
             tell(
