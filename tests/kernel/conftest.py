@@ -2,6 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from holdfast.lab.hosts import wait_until
 from tests.kernel.namespaces import Namespace, ip, wire
 
 
@@ -28,6 +29,9 @@ def pair() -> Iterator[tuple[Namespace, Namespace]]:
             ip("address", "add", f"192.0.2.{number}/24", "dev", name)
             ip("-6", "address", "flush", "dev", name)
             ip("address", "add", f"fe80::{number}/64", "dev", name, "nodad")
+    for place, name in ((one, "va"), (other, "vb")):  # the kernel lets packets through when it has seen the carrier
+        with place.entered():
+            wait_until(lambda name=name: "state UP" in ip("link", "show", name), 5, f"{name} is up")  # type: ignore[misc]
     yield one, other
     one.close()
     other.close()
