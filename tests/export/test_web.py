@@ -370,6 +370,7 @@ def test_heads_that_are_none(site: WebSite) -> None:
     assert site.ask("GET", "/healthz")[0] == 200
 
 
+@pytest.mark.alone
 def test_a_thousand_who_say_nothing_and_slow_ones(site: WebSite) -> None:
     """Others are answered meanwhile, adverts leave in time, memory stays, and the slow are ended after 10 s."""
     process = web_process(site)

@@ -9,6 +9,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 PLACES = 128
 """Connections at once; beyond it the one that has asked nothing for longest goes."""
 
+AT_ONCE = PLACES // 2
+"""So many are taken in at once: those who come and go in a flood are gone before others lose their places to them."""
+
 HEAD_BYTES = 16 * 1024
 """The longest head of a request."""
 

@@ -10,7 +10,7 @@ import msgspec
 import uvicorn
 
 from holdfast.export.web.app import Site
-from holdfast.export.web.bounds import ASK_S, HEAD_BYTES, PLACES, BoundedProtocol, sweep
+from holdfast.export.web.bounds import ASK_S, AT_ONCE, HEAD_BYTES, BoundedProtocol, sweep
 from holdfast.export.web.commands import Guard
 from holdfast.export.web.view import View
 from holdfast.export.web_messages import ToWeb, WebPlan, WebSaid, WebStop, parse_listen
@@ -57,7 +57,7 @@ def listen(text: str) -> socket.socket:
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind((host, port))
-        listener.listen(PLACES)
+        listener.listen(AT_ONCE)
     except OSError:
         listener.close()
         raise
@@ -74,7 +74,7 @@ async def serve(end: socket.socket, listener: socket.socket, plan: WebPlan) -> N
         uvicorn.Config(
             site.app(), http=BoundedProtocol, ws="none", loop="asyncio", lifespan="off", log_config=None,
             access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=int(ASK_S),
-            h11_max_incomplete_event_size=HEAD_BYTES, timeout_graceful_shutdown=1,
+            h11_max_incomplete_event_size=HEAD_BYTES, timeout_graceful_shutdown=1, backlog=AT_ONCE,
         )
     )  # fmt: skip
     decoder = msgspec.msgpack.Decoder(list[ToWeb])
