@@ -11,7 +11,7 @@ from holdfast.config.check import Checked, Environment, check_file
 from holdfast.config.drift import drift
 from holdfast.config.plan import plan_lines
 from holdfast.engine.record import _without_password
-from holdfast.vrrp.config import InstanceConfig
+from holdfast.vrrp.config import Family, InstanceConfig
 from tests.config.golden import PlainDisk
 
 BLOCK = "carp_instance gate {{\n interface eth0\n vhid 7\n {lines}\n virtual_ipaddress {{\n 192.0.2.77/24\n }}\n}}\n"
@@ -68,7 +68,8 @@ WRONG = [
     (("key_file /nowhere/key",), "gate: /nowhere/key: No such file or directory", "key_file can't be used"),
     (("password swordfish", "preempt_delay 5"), "gate: preempt_delay means nothing without preempt", ""),
     (("password swordfish", "advskew 254"), "advskew 254 is out of range", ""),
-    (("password swordfish", "broadcast"), "broadcast is known, not yet carried out", ""),
+    (("password swordfish", "broadcast", "unicast_peer {\n 192.0.2.9\n }"),
+     "gate: broadcast means nothing here: adverts go to unicast_peer", ""),
     (("password swordfish", "shutdown"), "gate: shutdown without notify_backup", ""),
 ]  # fmt: skip
 
@@ -99,8 +100,6 @@ def test_a_key_file_is_read_and_its_mode_looked_at(tmp_path: Path) -> None:
          "a: interface is missing"),
         ("carp_instance a {\n interface eth0\n password swordfish\n virtual_ipaddress {\n 192.0.2.77\n }\n}\n",
          "a: vhid is missing"),
-        ("carp_instance a {\n interface eth0\n vhid 7\n password swordfish\n virtual_ipaddress {\n 2001:db8::77\n }\n}\n",
-         "a: CARP over IPv6 is not carried out"),
         ("carp_instance a {\n interface lo\n vhid 7\n password swordfish\n virtual_ipaddress {\n 192.0.2.77\n }\n}\n",
          "a: CARP can't run on the loopback interface"),
     ],
@@ -143,3 +142,13 @@ def test_drift_tells_what_makes_two_hosts_deaf(tmp_path: Path) -> None:
     assert found["password"].must_agree
     assert found["interval"].effect == "as it should: the first is MASTER while both are well"
     assert set(found) == {"password", "interval"}
+
+
+def test_ipv6_has_a_group_of_its_own_and_no_broadcast(tmp_path: Path) -> None:
+    block = BLOCK.replace("192.0.2.77/24", "2001:db8::77/64").format(lines="password swordfish\n broadcast")
+    outcome = read(tmp_path, block)
+    (config,) = outcome.plan.instances
+    told = [problem.what for problem in outcome.problems]
+    assert (config.family, config.group) == (Family.IPV6, parse("ff02::12"))
+    assert config.carp == CarpTerms(password=b"swordfish")
+    assert "gate: broadcast means nothing here: IPv6 has no broadcast" in told

@@ -1,12 +1,15 @@
 """CARP on hosts of the lab: a ucarp played from a file, a forger, VRRP of the same number beside it, a killed worker."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from holdfast.base.address import parse
 from holdfast.carp.guard import CarpGuard, message_of
+from holdfast.carp.packet import checksum_is_valid, decode_carp, hmac_is_valid
 from holdfast.lab.capture import Capture
 from holdfast.lab.daemons import holdfast_status, start_holdfast
 from holdfast.lab.hosts import Host, Lab, wait_until
@@ -101,6 +104,32 @@ def test_vrrp_and_carp_of_one_number_share_an_interface() -> None:
             statistics = of(host, name)["statistics"]
             assert isinstance(statistics, dict)
             assert not {"carp_on_vrid", "vrrp_on_vhid"} & statistics.keys()
+
+
+def test_ipv6_elects_hands_over_and_leaves_vrrp_of_the_number_alone() -> None:
+    carp = CARP.replace("192.0.2.77/24", "2001:db8::77/64\n fe80::77/64")
+    vrrp = VRRP.replace("192.0.2.78/24", "fe80::78/64")
+    with Lab() as lab:
+        one, two = lab.host("one"), lab.host("two")
+        wire: Capture = lab.capture(frozenset((112,)))
+        first = start_holdfast(one, carp.format(skew=0) + vrrp.format(priority=100))
+        start_holdfast(two, carp.format(skew=40) + vrrp.format(priority=150))
+        wait_until(lambda: of(one, "gate").get("state") == "MASTER", 8, "one has CARP's", step=0.1)
+        wait_until(lambda: of(two, "web").get("state") == "MASTER", 8, "two has VRRP's", step=0.1)
+        wait_until(lambda: of(two, "gate").get("master") is not None, 3, "two hears one", step=0.1)
+        assert of(two, "gate")["state"] == "BACKUP"
+        for host, name in ((one, "web"), (two, "gate")):
+            statistics = of(host, name)["statistics"]
+            assert isinstance(statistics, dict)
+            assert statistics["auth_failures"] == 0
+            assert not {"carp_on_vrid", "vrrp_on_vhid", "checksum_err"} & statistics.keys()
+        octets = [advert.octets for advert in wire.adverts() if advert.octets[0] == 0x21]
+        assert {advert.destination for advert in wire.adverts()} == {"ff02::12"}
+        assert all(len(one) == 36 and checksum_is_valid(one) for one in octets)
+        secret = parse("2001:db8::77")  # BSD signs without link-local addresses
+        assert all(hmac_is_valid(decode_carp(one), b"swordfish", [secret]) for one in octets)
+        first.signal(signal.SIGTERM)
+        wait_until(lambda: two.holds("2001:db8::77") and two.holds("fe80::77"), 2, "a farewell is heard")
 
 
 @pytest.mark.parametrize("whom", ["worker", "daemon"])

@@ -40,7 +40,7 @@ class Node:
     def start(self, advskew: int, more: str = "preempt") -> "Node":
         if self.kind == "ucarp":
             asked = UcarpHost(vhid=VHID, password=PASSWORD, vip=VIP, advskew=advskew, dead_ratio=DEAD_RATIO,
-                              preempt=more == "preempt")  # fmt: skip
+                              preempt="nopreempt" not in more, broadcast="broadcast" in more)  # fmt: skip
             self.daemon = start_ucarp(self.host, asked)
         else:
             text = CONFIGURATION.format(
@@ -94,6 +94,23 @@ def test_without_preempt_the_slower_master_stays(lab: Lab) -> None:
     assert instance["state"] == "BACKUP"
     assert instance["protocol"] == "carp"
     assert instance["master"]["address"] == peer.host.ip4
+
+
+@pytest.mark.parametrize(("first", "second"), [("holdfast", "ucarp"), ("ucarp", "holdfast")])
+def test_killed_without_a_word_in_broadcast_frames(lab: Lab, first: str, second: str) -> None:
+    """Both send frames to everyone, as `ucarp -M` does; then every process of the master is killed at one moment."""
+    one, two, client = nodes(lab, first, second)
+    one.start(FAST, "preempt\n broadcast")
+    alone(client, one, two, DEAD_S + 4)
+    wire = lab.capture(frozenset((112,)))
+    two.start(SLOW, "preempt\n broadcast")
+    wait_until(lambda: len(list(wire.adverts())) >= 3, 6, "adverts are seen")
+    assert {frame.octets[:6] for frame in wire.frames} == {b"\xff" * 6}
+    assert {(advert.octets[1], advert.destination) for advert in wire.adverts()} == {(VHID, "224.0.0.18")}
+    wait_until(lambda: two.kind == "ucarp" or _heard(two.host) >= 2, 12, "the backup takes the master's adverts")
+    assert not two.holds()
+    one.host.power_off()
+    wait_until(lambda: who_answers(client, VIP, 0.02) == {two.host.mac}, DEAD_S + UCARP_LATE_S, "the other took over")
 
 
 def _heard(host: Host) -> int:

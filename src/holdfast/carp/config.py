@@ -36,6 +36,7 @@ class CarpTerms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     dead_ratio: int = 3
     password: bytes = b""
     anti_replay: bool = False
+    broadcast: bool = False  # adverts leave in broadcast frames, still for the group
     neutral: bool = False  # the first BACKUP after the start runs no script
 
     def __repr__(self) -> str:

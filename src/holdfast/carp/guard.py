@@ -25,6 +25,7 @@ WINDOW_S = 5
 KEPT = 64
 """So many counters of our own, and as many of others, are remembered."""
 
+LINK_LOCAL = b"\xfe\x80"
 LOW_DELAY = 0x10
 """The type of service CARP's adverts have."""
 
@@ -34,7 +35,7 @@ _COUNTER, _HMAC, _CHECKSUM = slice(8, 16), slice(16, 36), slice(6, 8)
 class CarpGuard:
     """What one CARP instance sent and took."""
 
-    __slots__ = ("_addresses", "_anti_replay", "_marks", "_own", "_password", "_taken", "_vhid", "counter")
+    __slots__ = ("_addresses", "_anti_replay", "_every", "_marks", "_own", "_password", "_taken", "_vhid", "counter")
 
     def __init__(self, config: InstanceConfig) -> None:
         self.counter = 0  # the one sent last
@@ -57,7 +58,9 @@ class CarpGuard:
         self._vhid = config.vrid
         self._password = config.carp.password
         self._anti_replay = config.carp.anti_replay
-        self._addresses = tuple(address.address for address in config.addresses)
+        self._every = tuple(address.address for address in config.addresses)
+        # BSD signs without link-local addresses and believes either
+        self._addresses = tuple(address for address in self._every if address[:2] != LINK_LOCAL)
 
     # ---- receiving --------------------------------------------------------------------------------------------------
 
@@ -75,7 +78,9 @@ class CarpGuard:
                 f"more than {WINDOW_S} s (anti_replay is for peers that are all holdfast)"
             )
             return PacketRejected(RejectReason.CARP_STALE, line)
-        if not hmac_is_valid(advert, self._password, self._addresses):
+        if not hmac_is_valid(advert, self._password, self._addresses) and (
+            self._every == self._addresses or not hmac_is_valid(advert, self._password, self._every)
+        ):
             line = f"wrong HMAC from {text(source)}: its password or its virtual addresses differ from ours"
             return PacketRejected(RejectReason.AUTH_FAILURE, line)
         if self._anti_replay and (counter in self._taken or counter <= self._marks.get(source, 0)):
@@ -91,7 +96,9 @@ class CarpGuard:
     # ---- sending ----------------------------------------------------------------------------------------------------
 
     def enclose(self, message: bytes, source: Address, target: Address, hops: int) -> bytes:
-        """The whole packet, its counter and HMAC to be filled in."""
+        """The whole packet (IPv6: without its header, which the kernel makes), counter and HMAC to be filled in."""
+        if len(target) == 16:
+            return message
         return encode_ipv4(message, source, target, ttl=hops, tos=LOW_DELAY, dont_fragment=True)
 
     def renew(self, packets: Sequence[memoryview], wall_ns: int) -> None:

@@ -29,7 +29,8 @@ class CarpBuilder(InstanceBuilder):
         settings, name = draft.settings, draft.name
         if not self._complete(draft):
             return None
-        unicast, group, faults = self._transport(draft, Family.IPV4, False)
+        family = Family.IPV6 if draft.family == 16 else Family.IPV4
+        unicast, group, faults = self._transport(draft, family, False)
         password, broken = self._password(draft)
         terms = CarpTerms(
             advbase=get(settings, "advbase", 1),
@@ -38,6 +39,7 @@ class CarpBuilder(InstanceBuilder):
             dead_ratio=get(settings, "dead_ratio", 3),
             password=password,
             anti_replay="anti_replay" in settings,
+            broadcast=self._broadcast(draft, family, unicast),
             neutral="neutral" in settings,
         )
         announce = self.defaults.announce
@@ -50,7 +52,7 @@ class CarpBuilder(InstanceBuilder):
             name=name,
             vrid=settings["vhid"].value,
             interface=interface.value,
-            family=Family.IPV4,
+            family=family,
             version=2,
             priority=terms.priority,
             adver_interval_ns=interval_ns(terms, terms.priority),
@@ -85,10 +87,6 @@ class CarpBuilder(InstanceBuilder):
             if word not in draft.settings:
                 self._tell(draft.node, f"{draft.name}: {word} is missing", cure, aside)
                 complete = False
-        if draft.family == 16:
-            self._tell(draft.node, f"{draft.name}: CARP over IPv6 is not carried out", "use a vrrp_instance for IPv6",
-                       aside)  # fmt: skip
-            return False
         if complete and draft.settings["interface"].value == "lo":
             self._tell(draft.settings["interface"], f"{draft.name}: CARP can't run on the loopback interface",
                        "name an interface that leads to the other hosts", aside, word=1)  # fmt: skip
@@ -97,6 +95,18 @@ class CarpBuilder(InstanceBuilder):
             self._tell(draft.node, f"{draft.name}: there is no virtual address", "write virtual_ipaddress { … }",
                        "it runs, and its peers must have none either", grade=Grade.WARNING)  # fmt: skip
         return complete
+
+    def _broadcast(self, draft: Draft, family: Family, unicast: bool) -> bool:
+        """Whether adverts leave in broadcast frames; told where that can't be."""
+        written = draft.settings.get("broadcast")
+        if written is None:
+            return False
+        if family is Family.IPV6 or unicast:
+            why = "IPv6 has no broadcast" if family is Family.IPV6 else "adverts go to unicast_peer"
+            self._tell(written, f"{draft.name}: broadcast means nothing here: {why}", "remove it", "it is left aside",
+                       grade=Grade.WARNING)  # fmt: skip
+            return False
+        return True
 
     def _peers(self, draft: Draft) -> tuple[UnicastPeer, ...]:
         return tuple(UnicastPeer(address=peer.address) for peer in draft.peers)  # the TTL is 255 in any case

@@ -1,6 +1,6 @@
 """Rows of the keyword table: CARP, which keepalived does not speak."""
 
-from holdfast.config.keywords import IF, IP, PATH, WORD, Block, k, later, seconds, uint, whole_seconds
+from holdfast.config.keywords import IF, IP, PATH, WORD, Block, k, seconds, uint, whole_seconds
 
 
 def carp_block(notify: Block) -> Block:
@@ -25,7 +25,7 @@ def carp_block(notify: Block) -> Block:
         k("unicast_src_ip", "first of the interface", "source address of adverts", IP, checked="soft_ip"),
         k("mcast_dst_ip", "global", "group of adverts of this instance", IP),
         k("unicast_peer", "none: multicast", "who gets adverts: IP", opens="unicast_peer"),
-        later("broadcast", "off", "send adverts in broadcast frames (ucarp -M); they are heard in any case"),
+        k("broadcast", "off", "send adverts in broadcast frames (ucarp -M); they are heard in any case"),
         k("dont_track_primary", "off", "no FAULT when the instance's own interface is down"),
         k("promote_secondaries", "off", "set the kernel's flag of that name on the interface"),
         k("virtual_ipaddress", "", "the virtual addresses; they are under the HMAC", opens="virtual_ipaddress"),

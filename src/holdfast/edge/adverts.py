@@ -12,15 +12,25 @@ from collections.abc import Callable, Iterable
 
 from holdfast.base.address import Address, text
 from holdfast.base.time import Nanoseconds
+from holdfast.carp.packet import looks_like_carp
 from holdfast.carp.receive import Rules, concerns, receive_either
 from holdfast.edge.clock import monotonic_ns, wall_ns
-from holdfast.edge.outgoing import SOCKET_FAMILY, Outgoing, Together, in_parts, messages_of
+from holdfast.edge.outgoing import (
+    SOCKET_FAMILY,
+    Outgoing,
+    Sender,
+    Together,
+    in_parts,
+    messages_of,
+    open_for,
+    sender_of,
+)
 from holdfast.engine.messages import AdvertArrived, AdvertRefused, EngineEvent, RoutineHeard
 from holdfast.kernel.advert_sockets import (
     AH_PROTOCOL,
+    CARP_OVER_IPV6,
     VRRP_PROTOCOL,
     open_receiver,
-    open_sender,
 )
 from holdfast.kernel.batches import JoinedBatch, ReceiveBatch, SendBatch
 from holdfast.kernel.bpf import AdvertFilter, AdvertFilterUnavailable
@@ -93,13 +103,15 @@ class Port:
         self.index = index
         self.groups = set(groups)
         self.unfiltered = ""
+        carp6 = self.protocol == CARP_OVER_IPV6
         self.socket = open_receiver(
-            SOCKET_FAMILY[family], self.interface, index, groups, self.protocol, buffer_bytes=buffer
-        )
+            SOCKET_FAMILY[family], self.interface, index, groups, VRRP_PROTOCOL if carp6 else self.protocol,
+            buffer_bytes=buffer, covers_header=not carp6,
+        )  # fmt: skip
         self.batch = ReceiveBatch(self.socket.fileno(), RECEIVE_PACKETS, PACKET_BYTES)
         self.slots: dict[int, list[int]] = {}
         self.filter: AdvertFilter | None = None
-        if self.protocol == AH_PROTOCOL:
+        if self.protocol in (AH_PROTOCOL, CARP_OVER_IPV6):
             return  # no two are alike
         try:
             self.filter = AdvertFilter.attach(self.socket, SOCKET_FAMILY[family])
@@ -125,7 +137,7 @@ class Adverts:
         self._watch_fd = watch_fd
         self._unwatch_fd = unwatch_fd
         self._handle = handle
-        self._senders: dict[Family, socket.socket] = {}
+        self._senders: dict[Sender, socket.socket] = {}
         self._outgoing: dict[int, Outgoing] = {}
         self._beats: dict[int, tuple[int, list[Together]]] = {}
         self._ports: dict[PortKey, Port] = {}
@@ -147,10 +159,10 @@ class Adverts:
         self._outgoing.pop(slot, None)
         if standing.primary is None:
             return
-        family = config.family
-        sender = self._senders.get(family)
+        kind = sender_of(config)
+        sender = self._senders.get(kind)
         if sender is None:
-            sender = self._senders[family] = open_sender(SOCKET_FAMILY[family])
+            sender = self._senders[kind] = open_for(kind)
         guard = self._guard(slot, config)
         self._outgoing[slot] = Outgoing(
             sender.fileno(),
@@ -223,7 +235,9 @@ class Adverts:
         if config.auth_type is AuthType.AH:  # and whoever speaks without is to be seen, not to be unheard
             carried = self._listen((config.wire, config.family, AH_PROTOCOL), index, groups, buffer)
             self._join(carried, config.vrid, slot, self._port_of)
-        plain = self._listen((config.wire, config.family, VRRP_PROTOCOL), index, groups, buffer)
+        carp6 = config.carp is not None and config.family == Family.IPV6
+        protocol = CARP_OVER_IPV6 if carp6 else VRRP_PROTOCOL
+        plain = self._listen((config.wire, config.family, protocol), index, groups, buffer)
         self._join(plain, config.vrid, slot, self._port_of if slot not in self._port_of else self._beside)
 
     @staticmethod
@@ -420,6 +434,10 @@ class Adverts:
         message = bytes(batch.payload(number))
         if len(message) < 8:
             return self._too_short(port, message)
+        if port.protocol == CARP_OVER_IPV6 and not looks_like_carp(message):
+            vrrp = self._ports.get((port.interface, port.family, VRRP_PROTOCOL))
+            if message[1] not in port.slots or (vrrp is not None and message[1] in vrrp.slots):
+                return  # another socket hears it, too
         arrival = batch.arrival(number)
         source = Address(batch.source(number))
         target = Address(arrival[1]) if arrival else Address(bytes(16))

@@ -2,11 +2,12 @@
 
 import socket
 from collections.abc import Iterable, Sequence
+from enum import Enum
 
 from holdfast.base.address import Address
 from holdfast.config.plan import Settings
 from holdfast.edge.clock import wall_ns
-from holdfast.kernel.advert_sockets import destination, leave_by
+from holdfast.kernel.advert_sockets import broadcast_on, destination, leave_by, open_broadcaster, open_sender
 from holdfast.kernel.batches import JoinedBatch, SendBatch
 from holdfast.vrrp.config import RESIGN, AuthType, Family, InstanceConfig, OldChecksum
 from holdfast.vrrp.packet import Advert, ChecksumForm, encode_ipv4, encode_vrrp
@@ -16,6 +17,30 @@ TOGETHER = 64  # so many slots are signed before they leave, so that the first o
 SOCKET_FAMILY = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 
 Messages = list[tuple[bytes, bytes, bytes]]
+
+
+class Sender(Enum):
+    """A socket adverts leave through; each serves every interface."""
+
+    IPV4 = "IPv4"
+    IPV6 = "IPv6"
+    CARP_IPV6 = "CARP over IPv6"  # its checksum leaves the pseudo header out
+    BROADCAST = "broadcast frames"
+
+
+def sender_of(config: InstanceConfig) -> Sender:
+    """Through which socket the adverts of an instance leave."""
+    if config.family == Family.IPV4:
+        return Sender.BROADCAST if config.carp is not None and config.carp.broadcast else Sender.IPV4
+    return Sender.IPV6 if config.carp is None else Sender.CARP_IPV6
+
+
+def open_for(sender: Sender) -> socket.socket:
+    """The socket; KernelRefused on refusal."""
+    if sender is Sender.BROADCAST:
+        return open_broadcaster()
+    family = socket.AF_INET if sender is Sender.IPV4 else socket.AF_INET6
+    return open_sender(family, covers_header=sender is not Sender.CARP_IPV6)
 
 
 class Outgoing:
@@ -121,7 +146,10 @@ def _carp_messages(config: InstanceConfig, source: Address, priority: int, index
     from holdfast.carp.guard import message_of
 
     octets = message_of(config, priority)
-    control = leave_by(SOCKET_FAMILY[config.family], index) if index else b""
+    if config.carp is not None and config.carp.broadcast and config.group is not None:
+        return [(guard.enclose(octets, source, config.group, 255), broadcast_on(index), b"")]
+    family, ipv6 = SOCKET_FAMILY[config.family], config.family == Family.IPV6
+    control = leave_by(family, index, source, 255) if ipv6 else leave_by(family, index) if index else b""
     return [
         (guard.enclose(octets, source, target, 255), destination(target, index), control) for target in _targets(config)
     ]

@@ -3,6 +3,7 @@
 IPv4 packets carry their own IP header both ways (IP_HDRINCL; the kernel fills in identification and header checksum).
 IPv6 packets are the VRRP message alone, both ways: the kernel makes the header from the socket's options, computes the
 checksum when sending and drops what fails it when receiving (IPV6_CHECKSUM at offset 6), before any filter sees it.
+CARP's checksum leaves the pseudo header out, in IPv6 too (`covers_header=False`): the kernel then leaves it alone.
 A raw IPv6 socket hears every group somebody on the host has joined, so look at `ReceiveBatch.arrival`'s destination; an
 IPv4 one hears only the groups it joined itself (IP_MULTICAST_ALL is off).
 
@@ -21,6 +22,9 @@ from holdfast.kernel.errors import KernelRefused
 
 VRRP_PROTOCOL = 112
 AH_PROTOCOL = 51
+CARP_OVER_IPV6 = 0x100 | VRRP_PROTOCOL
+"""Stands for protocol 112 where a socket of its own is needed: the kernel would refuse CARP's checksum as VRRP's."""
+
 CONTROL_PRIORITY = 6  # SO_PRIORITY: the most urgent an ordinary user may set
 TRAFFIC_CLASS = 0xC0  # internetwork control
 
@@ -83,6 +87,7 @@ def open_receiver(
     groups: tuple[Address, ...],
     protocol: int = VRRP_PROTOCOL,
     buffer_bytes: int | None = None,
+    covers_header: bool = True,
 ) -> socket.socket:
     """A non-blocking socket that hears adverts for `groups` (and unicast ones) on `ifname` only.
 
@@ -99,7 +104,8 @@ def open_receiver(
         else:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_CHECKSUM, _VRRP_CHECKSUM_OFFSET)
+            if covers_header:
+                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_CHECKSUM, _VRRP_CHECKSUM_OFFSET)
         if buffer_bytes is not None:
             receive_buffer(opened, buffer_bytes)
         for group in groups:
@@ -129,8 +135,9 @@ def join(opened: socket.socket, group: Address, ifindex: int, ifname: str) -> No
 
 
 def open_sender(
-    family: int, ifname: str = "", ifindex: int = 0, protocol: int = VRRP_PROTOCOL, unicast_hops: int | None = None
-) -> socket.socket:
+    family: int, ifname: str = "", ifindex: int = 0, protocol: int = VRRP_PROTOCOL, unicast_hops: int | None = None,
+    covers_header: bool = True,
+) -> socket.socket:  # fmt: skip
     """A non-blocking socket that sends adverts and hears nothing.
 
     Without `ifname` one socket serves every interface: then give each message its interface with `leave_by`, and all
@@ -151,7 +158,8 @@ def open_sender(
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, TRAFFIC_CLASS)
             # through a VMAC adverts leave from the address of the interface below it
             opened.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
-            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_CHECKSUM, _VRRP_CHECKSUM_OFFSET)
+            if covers_header:
+                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_CHECKSUM, _VRRP_CHECKSUM_OFFSET)
             if unicast_hops is not None:
                 opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, unicast_hops)
             if ifindex:
@@ -160,6 +168,25 @@ def open_sender(
         opened.close()
         raise _refused("prepare a raw socket", ifname or "any interface", refused) from None
     return opened
+
+
+def open_broadcaster() -> socket.socket:
+    """A non-blocking socket for IPv4 packets in broadcast frames, on any interface: give each `broadcast_on`.
+
+    It hears nothing, and what it sends passes no firewall rule of this host. KernelRefused on refusal.
+    """
+    try:
+        opened = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
+    except OSError as refused:
+        raise _refused("open a packet socket", "any interface", refused) from None
+    opened.setblocking(False)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, CONTROL_PRIORITY)
+    return opened
+
+
+def broadcast_on(ifindex: int) -> bytes:
+    """Everyone on the interface's wire as a sockaddr_ll (packet(7)), for an IPv4 packet."""
+    return struct.pack("=H2siHBB8s", socket.AF_PACKET, b"\x08\x00", ifindex, 0, 0, 6, b"\xff" * 6)
 
 
 def destination(address: Address, ifindex: int = 0) -> bytes:

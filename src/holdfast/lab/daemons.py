@@ -136,6 +136,7 @@ class UcarpHost(msgspec.Struct, frozen=True, kw_only=True):
     advskew: int = 0
     dead_ratio: int = 3
     preempt: bool = False
+    broadcast: bool = False  # in frames to everyone
     interface: str = "eth0"
     source: str = ""  # "": the host's address on the lab's wire
 
@@ -143,8 +144,9 @@ class UcarpHost(msgspec.Struct, frozen=True, kw_only=True):
 def ucarp_like(config: InstanceConfig, source: str) -> UcarpHost:
     """The ucarp that stands for a `carp_instance`; ValueError when none can."""
     terms = config.carp
-    if terms is None or len(config.addresses) != 1 or config.excluded or config.unicast:
-        raise ValueError("ucarp can play a carp_instance with one virtual address and multicast, nothing else")
+    alone = len(config.addresses) == 1 and len(config.addresses[0].address) == 4 and not config.excluded
+    if terms is None or not alone or config.unicast:
+        raise ValueError("ucarp can play a carp_instance with one virtual IPv4 address and no unicast, nothing else")
     (vip,) = config.addresses
     return UcarpHost(
         vhid=config.vrid,
@@ -155,6 +157,7 @@ def ucarp_like(config: InstanceConfig, source: str) -> UcarpHost:
         advskew=terms.advskew + terms.demotion,
         dead_ratio=terms.dead_ratio,
         preempt=config.preempt,
+        broadcast=terms.broadcast,
         interface=config.interface,
         source=source,
     )
@@ -176,4 +179,4 @@ def start_ucarp(host: Host, router: UcarpHost) -> Spawned:
         "-b", str(router.advbase), "-k", str(router.advskew), "-r", str(router.dead_ratio),
         "-u", scripts[0], "-d", scripts[1], "-z",
     ]  # fmt: skip
-    return host.spawn(*command, *(["-P"] if router.preempt else []))
+    return host.spawn(*command, *(["-P"] if router.preempt else []), *(["-M"] if router.broadcast else []))
