@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # as installed: modules are compiled once, not at every start of every daemon (some machines forbid it by default)
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup peers demo test lint bench soak mutants man completions site clean
+.PHONY: help setup peers demo test lint bench soak mutants man completions site dist deb clean
 
 help:
 	@echo "make setup   .venv with holdfast and the developers' tools"
@@ -14,13 +14,15 @@ help:
 	@echo "make test    every test (as root on Debian it installs the peers it tests against)"
 	@echo "make bench   side by side with keepalived"
 	@echo "make site    the pages of docs/ as a site, in build/site"
+	@echo "make dist    wheel and source archive in dist/"
+	@echo "make deb     Debian package in dist/ (needs debhelper)"
 	@echo "make soak    simulated clusters until stopped, every promise watched"
 
 setup: $(VENV)/.stamp
 
 $(VENV)/.stamp: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,docs,lvs,dbus,web]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,dist,docs,lvs,dbus,web]'
 	@touch $@
 
 peers:
@@ -53,6 +55,13 @@ completions: setup
 
 site: setup
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+dist: setup
+	@$(BIN)/python -m build --no-isolation --outdir dist . >/dev/null 2>build.log || { cat build.log; exit 1; }; rm -f build.log
+	@ls dist/*.whl dist/*.tar.gz
+
+deb: dist
+	@HOLDFAST_PYTHON=$(CURDIR)/$(BIN)/python sh tools/build-deb dist/holdfast-$$($(BIN)/python -c 'import holdfast; print(holdfast.__version__)').tar.gz dist
 
 mutants: setup
 	@$(BIN)/python tools/mutate --simulate
