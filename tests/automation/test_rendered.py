@@ -45,8 +45,8 @@ mount --bind {etc} /etc/keepalived
 ip link add eth0 type veth peer name eth1; ip link set eth0 up; ip link set eth1 up
 set +e
 for file in {files}; do
-    keepalived -t -f /etc/keepalived/$file >$file.theirs 2>&1; echo $? >>$file.status
-    {bin}/holdfast-keepalived -t -f /etc/keepalived/$file >$file.ours 2>&1; echo $? >>$file.status
+    keepalived -l -t -f /etc/keepalived/$file >$file.theirs 2>&1; echo $? >>$file.status
+    {bin}/holdfast-keepalived -l -t -f /etc/keepalived/$file >$file.ours 2>&1; echo $? >>$file.status
     {bin}/holdfast check --json /etc/keepalived/$file >$file.json
 done
 :
