@@ -26,12 +26,11 @@ def pair() -> Iterator[tuple[Namespace, Namespace]]:
     wire(one, other)
     for place, name, number in ((one, "va", 1), (other, "vb", 2)):
         with place.entered():
+            # the kernel lets packets through, and makes its own IPv6 address, when it has seen the carrier
+            wait_until(lambda name=name: "state UP" in ip("link", "show", name), 5, f"{name} is up")  # type: ignore[misc]
             ip("address", "add", f"192.0.2.{number}/24", "dev", name)
             ip("-6", "address", "flush", "dev", name)
             ip("address", "add", f"fe80::{number}/64", "dev", name, "nodad")
-    for place, name in ((one, "va"), (other, "vb")):  # the kernel lets packets through when it has seen the carrier
-        with place.entered():
-            wait_until(lambda name=name: "state UP" in ip("link", "show", name), 5, f"{name} is up")  # type: ignore[misc]
     yield one, other
     one.close()
     other.close()

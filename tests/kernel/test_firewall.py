@@ -11,6 +11,7 @@ import pytest
 from holdfast.base.address import parse
 from holdfast.kernel.errors import KernelRefused
 from holdfast.kernel.firewall import Firewall
+from holdfast.lab.hosts import wait_until
 from tests.kernel.namespaces import Namespace, index_of, ip
 
 VIP_4, VIP_6 = parse("192.0.2.10"), parse("2001:db8::10")
@@ -148,7 +149,7 @@ def test_packets_to_the_addresses_are_dropped_while_they_are_in_the_set(pair: tu
         firewall = Firewall()
         firewall.setup()
     targets = ("192.0.2.10", "2001:db8::10", "192.0.2.2", "2001:db8::2")
-    assert [answers(one, target) for target in targets] == [True, True, True, True]
+    wait_until(lambda: all(answers(one, target) for target in targets), 5, "answers, while nothing is dropped")
     messages = [firewall.element_messages(address, 0) for address in (VIP_4, VIP_6)]
     assert firewall.request_batch([add for add, _ in messages]) == [0, 0]
     assert [answers(one, target) for target in targets] == [False, False, True, True]
@@ -201,6 +202,7 @@ def test_a_link_local_address_is_dropped_on_its_interface_only(pair: tuple[Names
         firewall.setup()
     target = f"fe80::10%{scope}"
     address = parse("fe80::10")
+    wait_until(lambda: answers(one, target), 5, "an answer, while nothing is dropped")
     elsewhere, here = firewall.element_messages(address, 1), firewall.element_messages(address, index)
     assert firewall.request_batch([elsewhere[0]]) == [0]
     assert answers(one, target)
