@@ -11,7 +11,7 @@ PAGES = tuple(
 )
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_PROMPT = re.compile(r"^[$#] (.+)$", re.MULTILINE)
+_PROMPT = re.compile(r"^(?:alpha|beta|client|s1|s2)?[$#] (.+)$", re.MULTILINE)
 _INLINE = re.compile(r"`((?:holdfast|holdfast-keepalived|make) [^`]+)`", re.DOTALL)
 
 
