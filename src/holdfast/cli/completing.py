@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 from holdfast.control.client import AskError, NoDaemonError, ask
 from holdfast.daemon.options import Options
 
-PATIENCE_S = 0.25
+PATIENCE_S = 0.4
 
 Found = Iterator[tuple[str, str]]
 """Values, each with its meaning."""
