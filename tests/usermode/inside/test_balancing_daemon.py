@@ -101,6 +101,10 @@ def states(host: Host) -> list[str]:
     return [server["state"] for server in services[0]["real_servers"]] if services else []
 
 
+def served(host: Host) -> int:
+    return int(holdfast_status(host)["virtual_servers"][0]["connections"]["total"])
+
+
 def soon(condition: Callable[[], bool], what: str) -> None:
     wait_until(condition, 12, what, step=0.1)
 
@@ -137,6 +141,7 @@ def test_connections_spread_a_dead_server_leaves_and_returns_and_a_reload_change
     assert "is drained" in site.director.run(*command, seconds=90)
     assert f"-a -t {VIP}:80 -r {site.one.ip4}:8080 -m -w 0" in site.rules()
     assert site.answers(4) == Counter(two=4)
+    soon(lambda: served(site.director) == 30, "the kernel has counted all of them, which it does every 2 s")
     shown = site.director.run(*holdfast_command("status"))
     assert "drained  " in shown
     assert "0 of 5" in shown

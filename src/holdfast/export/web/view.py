@@ -14,7 +14,9 @@ from holdfast.engine.journal import FILE
 from holdfast.export.web.routine import Carried
 
 GAP_S = 0.2
-"""At least so long between two questions."""
+GAP_SHARE = 10
+LONGEST_GAP_S = 0.5
+"""At least so long between two questions; longer, so many times what an answer takes, where that takes long."""
 
 FRESH_S = 2.0
 """What is younger is not asked again unless something happened; while somebody watches it is asked so often."""
@@ -108,7 +110,7 @@ class View:
             async with self._news:
                 self.asked += 1
                 self._news.notify_all()
-            await asyncio.sleep(GAP_S)
+            await asyncio.sleep(min(max(GAP_S, GAP_SHARE * self.answer_s), LONGEST_GAP_S))
 
     async def _ask(self) -> None:
         begun = time.monotonic()
