@@ -77,7 +77,7 @@ class Terminal:
         begin = {
             "bash": f"bind 'set enable-bracketed-paste off'; bind 'set page-completions off'; bind 'set bell-style none'; source {script}",
             "zsh": f"PROMPT='> '; unsetopt zle_bracketed_paste beep list_beep; setopt auto_list; zstyle ':completion:*' list-prompt ''; "
-            f"autoload -Uz compinit; compinit -u -d {home}/dump; source {script}",
+            f"fpath+=({script.parent}); autoload -Uz compinit; compinit -u -d {home}/dump",
         }[shell]
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
@@ -138,6 +138,7 @@ def test_on_a_terminal(shell: str, tmp_path: Path, run_dir: Path) -> None:
     try:
         terminal.completed("holdfast stat", "holdfast status ")
         terminal.completed("holdfast status --j", "holdfast status --json ")
+        terminal.completed("holdfast events --kind inc", "holdfast events --kind incident ")
         terminal.completed("holdfast switch we", "holdfast switch web ")
         terminal.listed("holdfast switch ", "web", "database", "everything")
         terminal.listed("holdfast s", "status", "switch", "server", "simulate", "sniff")

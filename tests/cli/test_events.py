@@ -188,6 +188,13 @@ def run(run_dir: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     )  # fmt: skip
 
 
+def test_every_kind_can_be_asked_for() -> None:
+    from holdfast.cli.events import KINDS
+    from holdfast.engine import journal
+
+    assert KINDS == journal.KINDS
+
+
 def test_it_reads_what_a_daemon_left_and_says_what_is_wrong(tmp_path: Path) -> None:
     absent = run(tmp_path)
     assert (absent.returncode, absent.stdout) == (1, "")
@@ -202,6 +209,10 @@ def test_it_reads_what_a_daemon_left_and_says_what_is_wrong(tmp_path: Path) -> N
     ]
     near = run(tmp_path, "wbe")
     assert (near.returncode, near.stderr) == (1, "holdfast: no event names wbe: there are web\n")
+    only = run(tmp_path, "--kind", "state", "--kind", "tracker", "-n", "1", "--json").stdout
+    assert [json.loads(line)["kind"] for line in only.splitlines()] == ["tracker"]
+    assert run(tmp_path, "--kind", "state", "--json").stdout.count("\n") == 1
+    assert run(tmp_path, "--kind", "weather").returncode == 2
     assert run(tmp_path, "--since", "never").returncode == 2
     assert run(tmp_path, "--since", "1s").stdout == ""
     closed = subprocess.run(

@@ -4,6 +4,7 @@ import difflib
 import json
 import signal
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -21,17 +22,25 @@ DEFAULT_COUNT = 100
 NAME_WIDE = 12
 STATE_COLOURS = {"MASTER": "green", "BACKUP": "cyan", "FAULT": "red", "STOP": "yellow", "DELETED": "yellow"}
 KIND_WIDE = 8
+KINDS = ("state", "tracker", "incident", "reload", "command", "daemon", "priority", "service")
 
 
 @click.command("events", short_help="what happened here, when and why")
 @click.argument("instance", required=False)
 @click.option("-f", "--follow", is_flag=True, help="go on with what happens from now on, until interrupted")
 @click.option("-n", "count", type=click.IntRange(min=0), metavar="N", help="the last N [default: 100, or all since]")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="only such; may be repeated")
 @click.option("--since", "since_s", callback=seconds, metavar="TIME", help="only of the last 90s, 10m, 2h, 1d …")
 @click.option("--json", "as_json", is_flag=True, help="one JSON document a line, for programs")
 @click.option("--run-dir", metavar="DIR", help="the daemon's directory [default: HOLDFAST_RUN_DIR, /run/holdfast …]")
 def command(
-    instance: str | None, follow: bool, count: int | None, since_s: float | None, as_json: bool, run_dir: str | None
+    instance: str | None,
+    follow: bool,
+    count: int | None,
+    kinds: tuple[str, ...],
+    since_s: float | None,
+    as_json: bool,
+    run_dir: str | None,
 ) -> None:
     """Every transition, tracker, incident, reload and operator's command, each with its cause; the oldest first.
 
@@ -41,6 +50,7 @@ def command(
     Examples:
       holdfast events
       holdfast events web --since 10m
+      holdfast events --kind state --kind incident
       holdfast events --follow --json
     """
     from holdfast.control import journal
@@ -59,25 +69,28 @@ def command(
     if since_s is not None:
         start = datetime.now(UTC) - timedelta(seconds=since_s)
         rows = [row for row in rows if (at := point(row["time"])) is not None and at >= start]
-    if instance is not None:
-        rows = [row for row in rows if journal.concerns(row, instance)]
+    rows = [row for row in rows if _asked_for(row, instance, kinds)]
     if count is None and since_s is None:
         count = DEFAULT_COUNT
     if count is not None:
         rows = rows[len(rows) - min(count, len(rows)) :]
     _show(rows, as_json)
     if follower is not None:
-        _go_on(follower, {json.dumps(row) for row in rows}, instance, as_json)
+        _go_on(follower, {json.dumps(row) for row in rows}, lambda row: _asked_for(row, instance, kinds), as_json)
 
 
-def _go_on(follower: "Follower", shown: set[str], instance: str | None, as_json: bool) -> None:
+def _asked_for(row: dict[str, Any], instance: str | None, kinds: tuple[str, ...]) -> bool:
     from holdfast.control.journal import concerns
 
+    return (not kinds or row["kind"] in kinds) and (instance is None or concerns(row, instance))
+
+
+def _go_on(follower: "Follower", shown: set[str], asked_for: Callable[[dict[str, Any]], bool], as_json: bool) -> None:
     try:
         for row in follower.follow():
             if shown and json.dumps(row) in shown:
                 continue  # written between the two readings
-            if instance is None or concerns(row, instance):
+            if asked_for(row):
                 _show([row], as_json)
     except KeyboardInterrupt:
         return
