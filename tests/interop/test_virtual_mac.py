@@ -12,6 +12,7 @@ PAIRS = [
     ("keepalived", Setting(vmac=True, xmit_base=True)),
     ("keepalived", Setting(six=True, vmac=True)),
     ("frr", Setting(vmac=True)),
+    ("frr", Setting(version=2, vmac=True)),
     ("frr", Setting(six=True, link_local_only=True, vmac=True)),
     ("holdfast", Setting(vmac=True)),
     ("holdfast", Setting(six=True, vmac=True)),
