@@ -123,7 +123,7 @@ def test_nopreempt(lab: Lab, peer: str, setting: Setting, we_are_better: bool) -
 @roles
 @pytest.mark.parametrize(("peer", "setting"), slow)
 def test_version_2(lab: Lab, peer: str, setting: Setting, we_are_better: bool) -> None:
-    """Election, cut, heal and a clean stop in one life: a second's interval makes each step long."""
+    """Election, cut, heal, a kill and a clean stop in one go: a second's interval makes each step long."""
     network = Network(lab, OURS, peer, setting)
     better, worse = _roles(network, we_are_better)
     better.start(HIGH)
@@ -134,6 +134,13 @@ def test_version_2(lab: Lab, peer: str, setting: Setting, we_are_better: bool) -
     network.speaks(worse, network.boot_s(LOW), after_ns=cut)
     _took_over(network, better, worse, LOW, cut)
     lab.heal(better.host)
+    network.alone(better, network.boot_s(HIGH))
+    gone = time.time_ns()
+    better.die()
+    network.alone(worse, network.boot_s(LOW))
+    _took_over(network, better, worse, LOW, gone)
+    better.revive()
+    better.start(HIGH)
     network.alone(better, network.boot_s(HIGH))
     better.term()
     wait_until(lambda: network.adverts(better)[-1].priority == 0, 3, "priority 0")
