@@ -4,7 +4,8 @@ In the page, a prompt with a host's name (`alpha# holdfast status`) is a command
 what it prints. A line `…` stands for any lines, `…` within a line for any text; times, spans and process ids are only
 compared in kind. A command that ends with ` &` goes on, and its lines are waited for. Comments, which readers don't
 see, say the rest: `<!-- file: alpha /etc/keepalived/keepalived.conf -->` before a block writes it there,
-`<!-- lab: cut alpha -->` does something to the network.
+`<!-- lab: cut alpha -->` does something to the network, `<!-- lab-run: alpha holdfast run -->` starts something that goes
+on, `<!-- lab-sh: alpha … -->` is a command that is not shown, `<!-- lab-copy: HOST PATH HOST PATH -->` copies a file.
 
 `python -m tests.docs.walk PAGE` writes what comes below the commands that show nothing yet.
 """
@@ -28,7 +29,7 @@ PATIENCE_S = 12.0
 SKIP = "…"
 ADDRESSES = {"alpha": "192.0.2.11", "beta": "192.0.2.12", "client": "192.0.2.20", "s1": "192.0.2.31", "s2": "192.0.2.32"}
 
-_PART = re.compile(r"^<!-- (file|lab): (.+?) -->\n|^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_PART = re.compile(r"^<!-- (file|lab(?:-\w+)?): (.+?) -->\n|^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PROMPT = re.compile(r"^(\w+)[#$] (.+)$")
 _LOOSE = (
     (re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d:\d\d(\.\d+)?([+-]\d\d:\d\d)?)?"), "<time>"),
@@ -60,8 +61,9 @@ class Text(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Deed(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that is done to the network: a method of `Lab` and the hosts it is done to."""
+    """Something that readers don't do: what, and its words."""
 
+    what: str
     words: tuple[str, ...]
 
 
@@ -76,8 +78,8 @@ def steps(page: str) -> Iterator[Step]:
         if comment == "file":
             host, path = words.split()
             target.append((host, path))
-        elif comment == "lab":
-            yield Deed(words=tuple(words.split()))
+        elif comment:
+            yield Deed(what=comment, words=tuple(words.split()))
         elif target:
             yield from (Text(host=host, path=path, text=text) for host, path in target)
             target = []
@@ -149,13 +151,20 @@ class Walk:
             case Text(host=host, path=path, text=text):
                 inner = f"mkdir -p {Path(path).parent} && cat > {path} && chmod {755 if text[:2] == '#!' else 644} {path}"
                 self.host(host).run("bash", "-c", f"printf %s {shlex.quote(text)} | ({inner})")
-                return []
-            case Deed(words=(deed, *hosts)):
+            case Deed(what="lab", words=(deed, *hosts)):
                 getattr(self.lab, deed)(*(self.host(name) for name in hosts))
-                return []
+            case Deed(what="lab-run", words=(host, *words)):
+                self.host(host).spawn(*words, environment=self.environment)
+            case Deed(what="lab-sh", words=(host, *words)):
+                self.bash(self.host(host), " ".join(words))
+            case Deed(what="lab-copy", words=(host, path, other, there)):
+                text = "\n".join(self.bash(self.host(host), f"cat {path}"))
+                self.do(Text(host=other, path=there, text=text + "\n"))
             case Command():
                 return self.command(step)
-        raise AssertionError(step)
+            case _:
+                raise AssertionError(step)
+        return []
 
     def command(self, step: Command) -> list[str]:
         host, shown = self.host(step.host), list(step.shown)

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from holdfast.base.time import span_text
 from holdfast.cli.drawing import Sheet
 from holdfast.control.client import AskError, ask
 
@@ -85,7 +86,7 @@ def command(
         click.echo(json.dumps(document))
     else:
         sheet = Sheet()
-        draw(document, dry_run, sheet)
+        draw(document, dry_run, sheet, for_s)
         sheet.flush()
         if failed:
             cure = f"; {answer['cure']}" if answer.get("cure") else ""
@@ -109,8 +110,9 @@ def _await(run_dir: str | None, answer: dict[str, Any], begun: float) -> dict[st
         time.sleep(POLL_S)
 
 
-def draw(document: dict[str, Any], dry_run: bool, sheet: Sheet) -> None:
-    """The precheck and the result, for people."""
+def draw(document: dict[str, Any], dry_run: bool, sheet: Sheet, for_s: float | None = None) -> None:
+    """The precheck and the result, for people; `for_s` as it was asked for."""
+    held = "held until released" + ("" if for_s is None else f", for {span_text(int(for_s * 1e9))} at most")
     for check in (document.get("precheck") or {}).get("checks", []):
         mark, colour = ("ok", "green") if check["ok"] else ("NO", "red") if check["vital"] else ("--", "yellow")
         sheet.line(f"  {sheet.paint(mark, colour)}  {check['what']}: {check['text']}")
@@ -120,11 +122,11 @@ def draw(document: dict[str, Any], dry_run: bool, sheet: Sheet) -> None:
         sheet.line("nothing was changed (--dry-run)")
     elif document["switched"] and document["direction"] == "here":
         took_ms = document["took_s"] * 1000
-        sheet.line(f"{document['instance']} is master here after {took_ms:.0f} ms; held until released")
+        sheet.line(f"{document['instance']} is master here after {took_ms:.0f} ms; {held}")
     elif document["switched"]:
         heirs = {view["address"] for view in document["masters"].values() if view}
         whom = f" to {', '.join(sorted(heirs))}" if heirs else ""
-        sheet.line(f"{document['instance']} went{whom} after {document['took_s'] * 1000:.0f} ms; held until released")
+        sheet.line(f"{document['instance']} went{whom} after {document['took_s'] * 1000:.0f} ms; {held}")
     else:
         sheet.line(
             f"nobody took {document['instance']} over in {document['took_s']:.1f} s: no backup listens, or theirs says "
