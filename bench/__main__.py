@@ -70,7 +70,7 @@ def benchmarks(quick: bool) -> dict[str, Callable[[list[str]], Measured]]:
         "memory": load.memory,
         "start": lambda p: start.first_advert(p, 3 if quick else 15),
         "check": lambda p: start.check(p, 1 if quick else 5),
-        "page": lambda p: page.page(p, 10 if quick else 20, 2 if quick else 6),
+        "page": lambda p: page.page(p, 10 if quick else 15, 2 if quick else 4),
         "balancer": lambda p: balancer.balancer(p, 6 if quick else 20),
         "reload": lambda p: load.reload(p, 1 if quick else 5, 0.1),
     }

@@ -1,5 +1,6 @@
 """The page open by ten clients: what that costs the process that elects. With and without, in turn, of one daemon."""
 
+import contextlib
 import signal
 import sys
 import time
@@ -33,7 +34,11 @@ class Phases:
 
 
 def _names(where: Site) -> dict[str, int]:
-    return {Path(f"/proc/{pid}/comm").read_text().strip(): pid for pid in where.processes()}
+    found = {}
+    for pid in where.processes():
+        with contextlib.suppress(OSError):  # one that was there for a moment
+            found[Path(f"/proc/{pid}/comm").read_text().strip()] = pid
+    return found
 
 
 def _environment() -> dict[str, str]:

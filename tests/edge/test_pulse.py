@@ -44,3 +44,13 @@ def test_what_came_too_late_to_be_routine() -> None:
     beats.join(3, 2 * SECOND, 10 * SECOND + 20 * MILLISECOND)
     pulse.stalled(beats, 10 * SECOND + 60 * MILLISECOND)
     assert pulse.lateness().counts == (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0)
+
+
+def test_sums_that_outgrow_their_cell_begin_again() -> None:
+    pulse = Pulse()
+    for _ in range(3):
+        pulse.sent(2**62, 2)
+        pulse.turned(0, 2**63)
+    assert pulse.lateness().counts[-1] == 6
+    assert pulse.lag().counts[-1] == 3
+    assert pulse.lateness().sum_s == pulse.lag().sum_s == 2**63 / SECOND

@@ -24,6 +24,7 @@ BOUNDS_NS: tuple[Nanoseconds, ...] = (
 """The upper ends of the buckets; what is later is counted in one more."""
 
 _SUM = len(BOUNDS_NS) + 1
+_WORD = 2**64 - 1  # what a cell holds: a sum that outgrows it begins again
 _LAG = 2  # the first two cells hold the beat, and the number of AH
 _LATE = _LAG + _SUM + 1
 
@@ -53,13 +54,13 @@ class Pulse:
         if deadline is not None and now >= deadline:
             cells, late = self._cells, now - deadline
             cells[_LAG + bisect_left(BOUNDS_NS, late)] += 1
-            cells[_LAG + _SUM] += late
+            cells[_LAG + _SUM] = (cells[_LAG + _SUM] + late) & _WORD
 
     def sent(self, late: Nanoseconds, adverts: int) -> None:
         """So many adverts were handed to the kernel, so long after they were due."""
         cells = self._cells
         cells[_LATE + bisect_left(BOUNDS_NS, late)] += adverts
-        cells[_LATE + _SUM] += late * adverts
+        cells[_LATE + _SUM] = (cells[_LATE + _SUM] + late * adverts) & _WORD
 
     def stalled(self, beats: Beats, now: Nanoseconds) -> None:
         """Count what a beat handled too late to be routine would have sent: its members are stepped one by one."""
