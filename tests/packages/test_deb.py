@@ -56,6 +56,38 @@ def test_install_run_purge(debian: Debian, deb: Path) -> None:
     assert debian.run("cat", CONF) == CONFIGURATION
 
 
+SYSTEMCTL = """\
+#!/bin/sh
+echo "$*" >> /tmp/asked
+"""
+
+
+def test_what_it_asks_of_systemd(debian: Debian, deb: Path) -> None:
+    debian.write("/usr/bin/systemctl", SYSTEMCTL)
+    debian.run("sh", "-c", "chmod 755 /usr/bin/systemctl && mkdir -p /run/systemd/system")
+
+    def asked() -> set[str]:
+        lines = debian.run("sh", "-c", "touch /tmp/asked; cat /tmp/asked; rm /tmp/asked").splitlines()
+        return {line.removeprefix("--system ").removeprefix("--quiet ") for line in lines} - {"daemon-reload"}
+
+    install(debian, deb)
+    assert asked() == set(), "neither enabled nor started"
+    install(debian, deb)
+    assert asked() == {"try-restart holdfast.service holdfast@*.service"}
+    debian.run("dpkg", "-r", "holdfast")
+    assert asked() == {"stop holdfast.service holdfast@*.service"}
+
+
+def test_what_it_shows_names_its_own_programs(debian: Debian, deb: Path) -> None:
+    install(debian, deb)
+    found = debian.run("grep", "-rlE", "/usr/local/bin|/opt/holdfast", "/lib/systemd/system",
+                       "/usr/share/doc/holdfast/examples", status=1)  # fmt: skip
+    assert found == ""
+    assert "/usr/bin/holdfast-keepalived --dont-fork" in debian.run(
+        "cat", "/usr/share/doc/holdfast/examples/keepalived.service.d/holdfast.conf"
+    )
+
+
 EXTRAS = "import httptools, h2, dns, dbus_fast, starlette, uvicorn, prometheus_client, sys; print(sys.prefix)"
 
 
