@@ -11,7 +11,6 @@ from .building import once, run
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "holdfast-tests"
 """What takes a minute to fetch, from one run of the tests to the next."""
 
-MIRROR = "http://deb.debian.org/debian"
 INSIDE = "python3,libcap2-bin"
 """What the smallest Debian has for us besides: what the package depends on, and capsh."""
 
@@ -33,7 +32,10 @@ def smallest() -> Path:
     release = run("sh", "-c", ". /etc/os-release && echo $VERSION_CODENAME").strip()
 
     def make(to: Path) -> None:
-        run("debootstrap", "--variant=minbase", f"--include={INSIDE}", release, to, MIRROR)
+        form = ("--format", "$(CODENAME) $(REPO_URI)", "Created-By: Packages")
+        known = [line.split() for line in run("apt-get", "indextargets", *form).splitlines()]
+        mirror = next(where for name, where in known if name == release)  # where this machine has its packages from
+        run("debootstrap", "--variant=minbase", f"--include={INSIDE}", release, to, mirror)
         run("chroot", to, "apt-get", "clean")
 
     return once(CACHE, f"debian-{release}", make)
