@@ -2,6 +2,7 @@
 
 import signal
 import time
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,11 +13,14 @@ from holdfast.lab.daemons import (
     holdfast_command,
     holdfast_state,
     holdfast_status,
+    keepalived,
+    source_environment,
     start_frr_bfd,
     start_holdfast,
     start_keepalived,
 )
 from holdfast.lab.hosts import Host, Lab, wait_until
+from tests.export.dump_shapes import shape
 
 SESSION = """\
 bfd_instance peer {{
@@ -211,3 +215,36 @@ def heard_master(host: Host) -> int:
     """The priority of the master that `host` hears."""
     master = holdfast_status(host)["instances"][0]["master"]
     return int(master["priority"]) if master else 0
+
+
+def test_the_dump_of_sessions_is_laid_out_as_keepalived_s(lab: Lab, tmp_path: Path) -> None:
+    """Both write `keepalived_bfd.data` of one session that is up, from its two ends."""
+    one, two = lab.host("one"), lab.host("two")
+    dumps = {}
+    ours = [*holdfast_command("run"), "--run-dir", "/run/holdfast", "-f"]
+    for host, other, command in ((one, two, [keepalived(), "-n", "-l", "-D", "-f"]), (two, one, ours)):
+        directory = tmp_path / host.name
+        directory.mkdir()
+        session = SESSION.format(theirs=other.ip4, mine=host.ip4, ms=50, more="vrrp") + ROUTER.format(priority=100, use="")
+        path = host.write("dumped.conf", session)
+        daemon = host.spawn(*command, path, environment=source_environment() | {"TMPDIR": str(directory)})
+        dumps[host.name] = (daemon, directory / "keepalived_bfd.data")
+
+    def heard() -> bool:
+        texts = [path.read_text() if path.exists() else "" for _, path in dumps.values()]
+        if all("detection time = 150000 us" in text and "last seen" in text for text in texts):
+            return True
+        for daemon, _ in dumps.values():
+            if "Starting" in daemon.text():
+                daemon.signal(signal.SIGUSR1)
+        return False
+
+    wait_until(heard, 10, "both tell of the other, with the intervals agreed upon", step=0.3)
+    theirs, mine = (dumps[name][1].read_text() for name in ("one", "two"))
+    mine = mine.replace(two.ip4, "MINE").replace(one.ip4, "THEIRS")
+    theirs = theirs.replace(one.ip4, "MINE").replace(two.ip4, "THEIRS")
+    assert shape(mine, "BFD Topology") == shape(theirs, "BFD Topology")
+    values = ("remote min tx intv", "remote min rx intv", "remote detect multiplier", "local detection time", "local tx",
+              "local state", "remote tx intv", "remote detection time")  # fmt: skip
+    said = [{line for line in dump.splitlines() if line.strip().startswith(values)} for dump in (mine, theirs)]
+    assert said[0] == said[1]

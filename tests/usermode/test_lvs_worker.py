@@ -4,7 +4,7 @@ from tests.usermode.boot import run_tests_inside
 
 
 def test_the_worker_keeps_the_table_by_its_checks() -> None:
-    run_tests_inside("test_lvs_worker.py")
+    run_tests_inside("test_lvs_worker.py", "test_dumps.py")
 
 
 def test_the_daemon_balances_from_a_plain_configuration() -> None:

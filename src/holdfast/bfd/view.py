@@ -1,5 +1,6 @@
 """What an operator sees of a BFD session."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -31,15 +32,23 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     remote_discriminator: int
     transmit_ms: float
     detection_ms: float
+    remote_min_tx_ms: float = 0.0  # as the neighbour says, 0 while nothing is heard
+    remote_min_rx_ms: float = 0.0
+    remote_multiplier: int = 0
+    last_heard: str | None = None
     failures: int
     trouble: str  # why it can't run here; "" when it can
     statistics: dict[str, int]
 
 
 def session_view(
-    config: SessionConfig, session: "Session", since: str, trouble: str, statistics: dict[str, int]
+    config: SessionConfig,
+    session: "Session",
+    wall: Callable[[Nanoseconds], str],
+    trouble: str,
+    statistics: dict[str, int],
 ) -> SessionView:
-    """The session as it stands; `since` is wall-clock text."""
+    """The session as it stands; `wall` gives a moment of the loop's clock as people have it."""
     heard = session.expires_at is not None
     return SessionView(
         name=config.name,
@@ -49,7 +58,7 @@ def session_view(
         passive=config.passive,
         state=session.state.word,
         up=session.counts_as_up,
-        since=since,
+        since=wall(session.since),
         diagnostic=DIAGNOSTICS[session.diag],
         remote_state=session.remote_state.word if heard else None,
         remote_diagnostic=DIAGNOSTICS[session.remote_diag] if heard else "",
@@ -57,6 +66,10 @@ def session_view(
         remote_discriminator=session.remote_discriminator,
         transmit_ms=_ms(0 if session.send_at is None else session.tx_ns),
         detection_ms=_ms(session.detection_ns if heard else 0),
+        remote_min_tx_ms=session.remote_min_tx_us / 1000 if heard else 0.0,
+        remote_min_rx_ms=session.remote_min_rx_us / 1000 if heard else 0.0,
+        remote_multiplier=session.remote_multiplier if heard else 0,
+        last_heard=wall(session.expires_at - session.detection_ns) if session.expires_at is not None else None,
         failures=session.failures,
         trouble=trouble,
         statistics=statistics,

@@ -130,6 +130,14 @@ class Balancing:
         """The worker's virtual servers as JSON; None when there is no worker."""
         self.ask_with(Ask, answer)
 
+    def with_rows(self, kind: str, then: Callable[[tuple[bytes, bytes] | None], None]) -> None:
+        """The plan and the virtual servers, where a dump of that kind has them; None where nothing is balanced."""
+        plan = self.plan
+        if kind != "data" or not plan:
+            then(None)
+        else:
+            self.ask(lambda rows: then((plan, rows or NO_SERVERS)))
+
     def ask_with(self, message: Callable[[int], Any], answer: Callable[[bytes | None], None]) -> None:
         """Send the worker a message that it answers under the number given."""
         if self._channel is None or not self._ready:

@@ -388,15 +388,15 @@ class Listeners:
         """The state of each instance, by name, as told last."""
         return {name: notice.state for (kind, name), notice in self._states.items() if kind == "INSTANCE"}
 
-    def write_dump(self, kind: str, plan: bytes, view: bytes, now: Nanoseconds) -> None:
+    def write_dump(self, kind: str, plan: bytes, view: bytes | None, balanced: tuple[bytes, bytes] | None) -> None:
         """Write the data, stats or json dump, in a process of its own: it may be large."""
         pid = os.fork()
         if pid == 0:
             status = 1
             try:
-                from holdfast.export.files import write_dump
+                from holdfast.export.files import Balanced, write_dump
 
-                write_dump(kind, plan, view, self._options)
+                write_dump(kind, plan, view, self._options, balanced=balanced and Balanced(*balanced))
                 status = 0
             except BaseException as failed:
                 os.write(2, f"holdfast: the {kind} dump failed: {failed}\n".encode())

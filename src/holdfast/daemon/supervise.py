@@ -471,10 +471,10 @@ class Supervisor:
         self.note("statistics cleared" if clear else f"dump of {kind}", cause)
 
         def answer(view: bytes | None) -> None:
-            if view is None:
+            if view is None and not (kind == "data" and self.balancing.plan):
                 self.log.say(Level.WARNING, f"No vrrp worker runs: nothing to write for {kind}")
             else:
-                self.listeners.write_dump(kind, self.plan, view, monotonic_ns())
+                self.balancing.with_rows(kind, lambda more: self.listeners.write_dump(kind, self.plan, view, more))
 
         self.ask(answer, clear)
 

@@ -311,7 +311,7 @@ class BfdSessions:
     def views(self, wall: Callable[[Nanoseconds], str]) -> list[SessionView]:
         """Every session as an operator sees it."""
         return [
-            session_view(slot.config, slot.session, wall(slot.session.since), slot.trouble, dict(slot.counters))
+            session_view(slot.config, slot.session, wall, slot.trouble, dict(slot.counters))
             for slot in self.slots.values()
         ]
 

@@ -380,6 +380,7 @@ class Balancer:
             "detail": slot.overdue or state.last_detail or "not made yet",
             "overdue": bool(slot.overdue),
             "failures": state.failures,
+            "weight_change": state.weight_change,
             "retry": pace.retry,
             "delay_loop_s": pace.delay_loop_ns / SECOND,
             "delay_before_retry_s": pace.delay_before_retry_ns / SECOND,

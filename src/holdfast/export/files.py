@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -65,30 +65,52 @@ def places(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]
     }
 
 
+class Balanced(NamedTuple):
+    """The balancer's plan as MessagePack, and its virtual servers as JSON."""
+
+    plan: bytes
+    rows: bytes = b"[]"
+
+
 def write_dump(
-    kind: str, plan: bytes, view: bytes, options: Overrides, environment: Mapping[str, str] = os.environ
-) -> list[str]:
+    kind: str, plan: bytes, view: bytes | None, options: Overrides, environment: Mapping[str, str] = os.environ,
+    balanced: Balanced | None = None,
+) -> list[str]:  # fmt: skip
     """Write what `kind` (see KINDS) asks for; the paths written. Raises OSError with the path.
 
-    `plan` is a VrrpPlan as MessagePack, `view` a NodeView as JSON: the forms in which the supervisor has them.
+    `plan` is a VrrpPlan as MessagePack, `view` a NodeView as JSON: the forms in which the supervisor has them. `view`
+    None: no vrrp worker runs, and there are no files of it.
     """
-    decoded = msgspec.msgpack.decode(plan, type=VrrpPlan)
+    decoded = msgspec.msgpack.decode(plan, type=VrrpPlan) if plan else VrrpPlan()
     settings = decoded.settings
     if options.umask is not None:
         settings = msgspec.structs.replace(settings, umask=options.umask)
     if options.net_namespace:
         settings = msgspec.structs.replace(settings, net_namespace=options.net_namespace)
     whole = msgspec.structs.replace(decoded, settings=settings)
-    return write(kind, whole, msgspec.json.decode(view, type=NodeView), environment)
+    seen = None if view is None else msgspec.json.decode(view, type=NodeView)
+    return write(kind, whole, seen, environment, balanced)
 
 
-def write(kind: str, plan: VrrpPlan, view: NodeView, environment: Mapping[str, str]) -> list[str]:
+def write(
+    kind: str, plan: VrrpPlan, view: NodeView | None, environment: Mapping[str, str], balanced: Balanced | None = None
+) -> list[str]:
     """`write_dump` of what is already decoded."""
     settings = plan.settings
     mode = 0o666 & ~(DEFAULT_UMASK if settings.umask is None else settings.umask)
     place = places(settings, environment)
     if kind == "data":
-        files = {place["parent"]: parent_text(plan).encode(), place["data"]: data_text(plan, view).encode()}
+        files = {place["parent"]: parent_text(plan).encode()}
+        if view is not None:
+            files[place["data"]] = data_text(plan, view).encode()
+        if plan.bfd and view is not None:
+            from holdfast.export.bfd_dump import bfd_text
+
+            files[data_path(settings, "_bfd", environment)] = bfd_text(plan, view).encode()
+        if balanced is not None:
+            files[data_path(settings, "_check", environment)] = _check_octets(settings, balanced)
+    elif view is None:
+        files = {}
     elif kind == "stats":
         files = {place["stats"]: stats_text(view).encode()}
     else:
@@ -97,6 +119,14 @@ def write(kind: str, plan: VrrpPlan, view: NodeView, environment: Mapping[str, s
     for path, octets in files.items():
         replace(path, octets, mode)
     return list(files)
+
+
+def _check_octets(settings: Settings, balanced: Balanced) -> bytes:
+    from holdfast.config.balancer_plan import BalancerPlan
+    from holdfast.export.check_dump import check_text
+
+    rows = msgspec.json.decode(balanced.rows)
+    return check_text(settings, msgspec.msgpack.decode(balanced.plan, type=BalancerPlan), rows).encode()
 
 
 def replace(path: str, octets: bytes, mode: int = 0o600) -> None:

@@ -31,6 +31,13 @@ def moment(iso: str) -> Moment:
     return Moment((point - _EPOCH) // timedelta(microseconds=1), f"{point:%a %b} {point.day:2} {point:%H:%M:%S.%f %Y}")
 
 
+def moment_words(iso: str) -> str:
+    """`1800000000.123456 (Fri Jan 15 08:00:00 2027.123456)`: the checker and BFD write the fraction behind the year."""
+    when = moment(iso)
+    day, fraction, year = when.local[:19], when.local[20:26], when.local[-4:]
+    return f"{when.epoch_s} ({day} {year}.{fraction})"
+
+
 def plain(number: float) -> int | float:
     """1 for 1.0, 0.5 for 0.5."""
     return int(number) if number == int(number) else number
