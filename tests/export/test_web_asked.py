@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from holdfast.export.web import asked
-from holdfast.export.web.asked import FailedError, check_apart, refusal_status
+from holdfast.export.web.asked import Asked, FailedError, check_apart, refusal_status
 from holdfast.export.web.checking import checked
 from holdfast.export.web.commands import Check
 from holdfast.lab.daemons import holdfast_command
@@ -76,6 +77,30 @@ def test_what_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asked, "WALL_S", 0.01)
     with pytest.raises(FailedError, match=r"more than 0\.01 s"):
         asyncio.run(check_apart(body))
+
+
+def test_an_answer_is_kept_the_longer_the_dearer_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    count = 0
+
+    def ask_bytes(*_: object) -> bytes:
+        nonlocal count
+        count += 1
+        time.sleep(0.05)
+        return b"{}"
+
+    monkeypatch.setattr(asked, "ask_bytes", ask_bytes)
+    monkeypatch.setattr(asked, "KEPT_S", 0.01)
+
+    async def twice(share: int) -> int:
+        nonlocal count
+        count, one = 0, Asked("", "changes", share)
+        await asyncio.gather(one.answer(), one.answer())
+        await asyncio.sleep(0.1)
+        await one.answer()
+        return count
+
+    assert asyncio.run(twice(20)) == 1
+    assert asyncio.run(twice(0)) == 2
 
 
 def test_a_problem_makes_it_422() -> None:

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from holdfast.control import journal
 from holdfast.control.client import AskError, RefusedError, ask
 from holdfast.export.web import commands
-from holdfast.export.web.asked import LONGEST_BYTES, Asked, FailedError, check_apart, refusal_status
+from holdfast.export.web.asked import LONGEST_BYTES, PLAN_SHARE, Asked, FailedError, check_apart, refusal_status
 from holdfast.export.web.bounds import BODY_BYTES
 from holdfast.export.web.metrics import registry
 from holdfast.export.web.openapi import document
@@ -69,7 +69,7 @@ class Site:
         self._made_of, self._kept = -1, dict[str, bytes]()
         self._commanding = asyncio.Lock()
         self._checking = asyncio.Lock()
-        self._who, self._plan = Asked(view.run_dir, "who"), Asked(view.run_dir, "changes")
+        self._who, self._plan = Asked(view.run_dir, "who"), Asked(view.run_dir, "changes", PLAN_SHARE)
         self._openapi = msgspec.json.encode(document())
         folder = files("holdfast.export.web") / "static"
         self._static = {one.name: one.read_bytes() for one in folder.iterdir() if one.name.rpartition(".")[2] in TYPES}

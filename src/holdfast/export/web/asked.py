@@ -10,6 +10,11 @@ from holdfast.control.client import AskError, RefusedError, ask_bytes
 KEPT_S = 2.0
 """An answer younger than this is given again; an errand is done no oftener."""
 
+PLAN_SHARE = 20
+"""Reading the configuration takes a processor: its answer is kept for so many times what it took."""
+
+LONGEST_KEPT_S = 60.0
+
 LONGEST_S = 25.0
 
 CPU_S = 20
@@ -28,23 +33,27 @@ class FailedError(Exception):
 class Asked:
     """One such question."""
 
-    def __init__(self, run_dir: str, command: str) -> None:
-        self._run_dir, self._command = run_dir, command
+    def __init__(self, run_dir: str, command: str, share: int = 0) -> None:
+        """`share`: an answer is kept for so many times what it took."""
+        self._run_dir, self._command, self._share = run_dir, command, share
+        self._kept_s = KEPT_S
         self._lock = asyncio.Lock()
-        self._at = -KEPT_S
+        self._at = -LONGEST_KEPT_S
         self._answer: tuple[int, bytes | str] = (0, "")
 
     async def answer(self) -> tuple[int, bytes | str]:
         """Status and document: 200, or what the daemon refused with; 503 and why when it does not answer."""
         async with self._lock:
-            if time.monotonic() - self._at > KEPT_S:
+            begun = time.monotonic()
+            if begun - self._at > self._kept_s:
                 self._answer = await self._fetched()
                 self._at = time.monotonic()
+                self._kept_s = min(max(KEPT_S, self._share * (self._at - begun)), LONGEST_KEPT_S)
             return self._answer
 
     def stale(self) -> None:
         """Something was changed: the next answer is a new one."""
-        self._at = -KEPT_S
+        self._at = -LONGEST_KEPT_S
 
     async def _fetched(self) -> tuple[int, bytes | str]:
         try:
