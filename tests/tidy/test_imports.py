@@ -57,6 +57,7 @@ MAY_ASK = {
     "src/holdfast/sim/world.py": {"random": {"Random"}},
     "src/holdfast/sim/clusters.py": {"random": {"Random"}},
     "src/holdfast/sim/life.py": {"random": {"Random"}},
+    "src/holdfast/sim/carp_lives.py": {"random": {"Random"}},
     "src/holdfast/sim/soak.py": {"time": {"monotonic"}},
     "src/holdfast/config/disk.py": {"os": set[str](), "socket": set[str](), "glob": set[str]()},
 }

@@ -4,12 +4,14 @@ A scene begins when all is well, does one thing to the cluster, looks whether th
 again. A storm does many things in bad weather; only what comes of it when the weather has cleared is looked at.
 """
 
+from collections.abc import Callable
 from random import Random
 
 import msgspec
 
 from holdfast.base.time import MILLISECOND, SECOND, Nanoseconds
 from holdfast.sim.clusters import bad_weather, cluster, mild_weather
+from holdfast.sim.host import NodeSpec
 from holdfast.sim.promises import Expected, check_now, check_settled, check_still
 from holdfast.sim.world import World
 
@@ -19,10 +21,12 @@ HOUR: Nanoseconds = 3600 * SECOND
 class Life:
     """A cluster and what it has been through."""
 
-    def __init__(self, seed: int, *, leaps: bool = True) -> None:
+    def __init__(
+        self, seed: int, *, leaps: bool = True, make: Callable[[Random], list[NodeSpec]] = cluster
+    ) -> None:
         self.seed = seed
         self.chance = Random(seed)
-        specs = cluster(self.chance)
+        specs = make(self.chance)
         self.mild = mild_weather(self.chance)
         self.world = World(specs, seed=seed, weather=self.mild, start=False, leaps=leaps)
         self.expected = Expected(self.world)
