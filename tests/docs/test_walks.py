@@ -1,5 +1,6 @@
 """Pages that say on which host a command is given are walked through, command by command, on hosts of a lab."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,9 @@ def test_the_tutorial_is_walked() -> None:
 )
 def test_what_counts_as_the_same(shown: list[str], came: list[str], same: bool) -> None:
     assert alike(shown, came) is same
+
+
+@pytest.mark.parametrize("page", WALKED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_kills_by_name(page: Path) -> None:
+    """Hosts of a lab see every process of the machine."""
+    assert not re.search(r"\b(pkill|killall|pidof|pgrep)\b", page.read_text(encoding="utf-8"))

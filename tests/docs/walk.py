@@ -5,7 +5,8 @@ what it prints. A line `…` stands for any lines, `…` within a line for any t
 compared in kind. A command that ends with ` &` goes on, and its lines are waited for. Comments, which readers don't
 see, say the rest: `<!-- file: alpha /etc/keepalived/keepalived.conf -->` before a block writes it there,
 `<!-- lab: cut alpha -->` does something to the network, `<!-- lab-run: alpha holdfast run -->` starts something that goes
-on, `<!-- lab-sh: alpha … -->` is a command that is not shown, `<!-- lab-copy: HOST PATH HOST PATH -->` copies a file.
+on (`lab-stop` ends that very process: hosts of a lab see the machine's other processes, so no command may kill by name),
+`<!-- lab-sh: alpha … -->` is a command that is not shown, `<!-- lab-copy: HOST PATH HOST PATH -->` copies a file.
 
 `python -m tests.docs.walk PAGE` writes what comes below the commands that show nothing yet.
 """
@@ -13,6 +14,7 @@ on, `<!-- lab-sh: alpha … -->` is a command that is not shown, `<!-- lab-copy:
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -21,7 +23,7 @@ from pathlib import Path
 
 import msgspec
 
-from holdfast.lab.hosts import Cable, Host, Lab
+from holdfast.lab.hosts import Cable, Host, Lab, Spawned
 
 LOOKS = ("status", "who", "why", "events", "ip", "ping", "cat", "curl", "plan", "sniff")
 """Commands that change nothing: asked again until they say what the page says."""
@@ -125,6 +127,7 @@ class Walk:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.hosts: dict[str, Host] = {}
+        self.running: dict[tuple[str, str], Spawned] = {}
         self.came: list[str] = []
         path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
         self.environment = {"PATH": path, "COLUMNS": "120", "NO_COLOR": "1", "LC_ALL": "C.UTF-8"}
@@ -154,7 +157,10 @@ class Walk:
             case Deed(what="lab", words=(deed, *hosts)):
                 getattr(self.lab, deed)(*(self.host(name) for name in hosts))
             case Deed(what="lab-run", words=(host, *words)):
-                self.host(host).spawn(*words, environment=self.environment)
+                self.running[host, words[0]] = self.host(host).spawn(*words, environment=self.environment)
+            case Deed(what="lab-stop", words=(host, program)):
+                self.running[host, program].signal(signal.SIGTERM)
+                self.running[host, program].wait(PATIENCE_S)
             case Deed(what="lab-sh", words=(host, *words)):
                 self.bash(self.host(host), " ".join(words))
             case Deed(what="lab-copy", words=(host, path, other, there)):
