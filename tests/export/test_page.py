@@ -104,6 +104,36 @@ def test_click_and_keys(seen: Seen) -> None:
     assert page.locator("#timeline svg").inner_html() != before
 
 
+def test_timeline_by_mouse(seen: Seen) -> None:
+    """The wheel zooms about the pointer; dragging scrolls, and what was scrolled away from now stays there."""
+    page = seen.page
+    page.wait_for_selector("#timeline .mark")
+
+    def hours() -> list[str]:
+        return page.locator("#timeline svg text.soft").all_text_contents()
+
+    place = page.locator("#timeline").bounding_box()
+    assert place is not None
+    page.mouse.move(place["x"] + place["width"] / 2, place["y"] + 20)
+    before = page.locator("#timeline .bar").first.bounding_box()
+    for _ in range(6):
+        page.mouse.wheel(0, 300)
+    after = page.locator("#timeline .bar").first.bounding_box()
+    assert before is not None
+    assert after is not None
+    assert after["width"] < before["width"] * 0.6
+    page.mouse.down()
+    page.mouse.move(place["x"] + place["width"] - 10, place["y"] + 20, steps=5)
+    page.mouse.up()
+    page.mouse.move(1, 1)
+    scrolled = hours()
+    page.wait_for_timeout(2500)  # the page is told of something new meanwhile
+    assert hours() == scrolled
+    page.focus("#timeline")
+    page.keyboard.press("End")
+    assert hours() != scrolled
+
+
 def test_how_late_adverts_leave(seen: Seen) -> None:
     """A bar a bucket; the words say as many adverts as there are."""
     page = seen.page
@@ -197,8 +227,9 @@ def test_a_failover_is_seen_within_a_second_with_its_cause(seen: Seen, site: Web
     expect(page.locator("#verdict")).to_have_text("master of 2 of 2")
     expect(page.locator("#events li").first).to_contain_text("fell silent")
     mark = page.locator(".mark.state[aria-label*='fell silent']").first
-    mark.hover(force=True)
+    mark.dispatch_event("pointerenter")  # another mark may lie over it
     expect(page.locator("#tip")).to_contain_text(f"{site.a.ip4} fell silent")
+    mark.dispatch_event("pointerleave")
     page.mouse.move(1, 1)
     page.wait_for_timeout(3000 if PICTURES else 0)
     seen.picture("web-page.png", full_page=True)
