@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -9,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from tests.docs.pages import PAGES, ROOT, prose
 
@@ -96,6 +98,23 @@ def test_the_site_loads_nothing_from_elsewhere(pages: dict[Path, Html], site: Pa
         assert not away, page
     for style in site.rglob("*.css"):
         assert not re.search(r"@import\s|url\(\s*[\"']?(?:https?:)?//", style.read_text(encoding="utf-8")), style
+
+
+def test_in_a_browser_the_search_works_from_a_folder_and_nobody_is_asked(site: Path) -> None:
+    asked: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((site / "how-to/why.html").as_uri())
+        page.keyboard.press("f")
+        page.keyboard.type("unicast_peer")
+        found = page.locator(".md-search-result__item a")
+        found.first.wait_for()
+        targets = [str(found.nth(at).get_attribute("href")) for at in range(found.count())]
+        browser.close()
+    assert any("clouds-without-multicast" in target for target in targets), targets
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
 def test_tabs_stand_in_the_order_in_which_one_needs_them(pages: dict[Path, Html], site: Path) -> None:
