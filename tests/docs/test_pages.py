@@ -72,21 +72,25 @@ def test_a_whole_configuration_has_no_problem(page: Path, number: int, text: str
     assert len(checked.would_run["instances"]) == 1
 
 
+REST = "    interface eth0\n    virtual_router_id 51\n    virtual_ipaddress {\n        192.0.2.100/24\n    }\n"
 PARTS = [(page, number, code.text) for page in PAGES for number, code in enumerate(blocks(page))
          if code.language == "conf" and not code.text.startswith("vrrp_instance")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("page", "number", "text"), PARTS, ids=[f"{shown(page)}-{number}" for page, number, _ in PARTS])
 def test_a_part_of_a_configuration_is_understood(page: Path, number: int, text: str, tmp_path: Path) -> None:
-    """Parts that begin with spaces stand inside an instance; scripts and directories they name are not on this host."""
+    """Parts that begin with spaces stand inside an instance; scripts and directories they name are not on this host.
+
+    A line `…` stands for the rest of an instance.
+    """
+    text = text.replace("    …\n", REST)
     if text.startswith(" "):
         text = (
             "vrrp_script web_answers {\n    script /usr/bin/true\n}\n"
-            "vrrp_instance web {\n    interface eth0\n    virtual_router_id 51\n    virtual_ipaddress {\n"
-            "        192.0.2.100/24\n    }\n" + text + "}\n"
+            "vrrp_instance web {\n" + REST + text + "}\n"
         )
     (tmp_path / "keepalived.conf").write_text(text)
-    allowed = ("there is no directory", "can't be run", "scripts are run, and", "nobody tracks", "is holdfast's own")
+    allowed = ("there is no directory", "can't be run", "scripts are run, and", "nobody tracks", "is holdfast's own", "No such file")
     wrong = [
         msgspec.to_builtins(problem)
         for problem in check_file(str(tmp_path / "keepalived.conf")).problems
@@ -165,3 +169,10 @@ def test_names_after_a_source_file_stand_in_it() -> None:
             if not all(re.search(rf"\b{part}\b", source) for part in name.split(".")):
                 missing.append(f"{shown(page)}: {path}: {name}")
     assert not missing
+
+
+def test_no_configuration_goes_unchecked() -> None:
+    """A block that looks like one is marked as one."""
+    words = r"\s*(vrrp_|carp_|bfd_)?(instance|script|sync_group|track_\w+|virtual_server|global_defs|virtual_ipaddress)\b[^\n]*\{"
+    unmarked = [(shown(page), code.text) for page in PAGES for code in blocks(page) if not code.language and re.match(words, code.text)]
+    assert not unmarked
