@@ -8,6 +8,7 @@ import pytest
 
 from holdfast.lab.hosts import Lab
 
+from .booting import Booted
 from .building import build_deb, build_dist, once, shared
 from .debian import Debian
 
@@ -33,6 +34,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
         made = pyfuncitem.funcargs.get("lab")
         if isinstance(made, Lab):
             failure.add_note(made.logs())
+        booted = pyfuncitem.funcargs.get("booted")
+        if isinstance(booted, Booted):
+            failure.add_note(booted.journal())
         raise
 
 

@@ -11,8 +11,8 @@ from .building import once, run
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "holdfast-tests"
 """What takes a minute to fetch, from one run of the tests to the next."""
 
-INSIDE = "python3,libcap2-bin"
-"""What the smallest Debian has for us besides: what the package depends on, and capsh."""
+INSIDE = "python3,procps,libcap2-bin,systemd-sysv,dbus"
+"""What the smallest Debian has for us besides: what the package depends on, capsh, and what boots it."""
 
 _MOUNT = """
 set -e
@@ -38,7 +38,7 @@ def smallest() -> Path:
         run("debootstrap", "--variant=minbase", f"--include={INSIDE}", release, to, mirror)
         run("chroot", to, "apt-get", "clean")
 
-    return once(CACHE, f"debian-{release}", make)
+    return once(CACHE, f"debian-{release}-{INSIDE.replace(',', '+')}", make)  # a comma would part layers
 
 
 class Debian:
