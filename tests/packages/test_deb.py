@@ -83,6 +83,11 @@ def test_what_it_shows_names_its_own_programs(debian: Debian, deb: Path) -> None
     found = debian.run("grep", "-rlE", "/usr/local/bin|/opt/holdfast", "/lib/systemd/system",
                        "/usr/share/doc/holdfast/examples", status=1)  # fmt: skip
     assert found == ""
+    for unit in ("holdfast.service", "holdfast@.service"):
+        text = debian.run("cat", f"/lib/systemd/system/{unit}")
+        assert "Documentation=man:holdfast(1) man:holdfast.conf(5)" in text
+        assert "ExecStart=/usr/bin/holdfast run" in text
+    assert "/usr/share/man/man5/holdfast.conf.5.gz" in debian.run("dpkg", "-L", "holdfast")
     assert "/usr/bin/holdfast-keepalived --dont-fork" in debian.run(
         "cat", "/usr/share/doc/holdfast/examples/keepalived.service.d/holdfast.conf"
     )
