@@ -6,7 +6,8 @@ compared in kind. A command that ends with ` &` goes on, and its lines are waite
 see, say the rest: `<!-- file: alpha /etc/keepalived/keepalived.conf -->` before a block writes it there,
 `<!-- lab: cut alpha -->` does something to the network, `<!-- lab-run: alpha holdfast run -->` starts something that goes
 on (`lab-stop` ends that very process: hosts of a lab see the machine's other processes, so no command may kill by name),
-`<!-- lab-sh: alpha … -->` is a command that is not shown, `<!-- lab-copy: HOST PATH HOST PATH -->` copies a file.
+`<!-- lab-inside: alpha 10.0.0.2 -->` plugs eth1 into a second network, `<!-- lab-sh: alpha … -->` is a command that is
+not shown, `<!-- lab-copy: HOST PATH HOST PATH -->` copies a file.
 
 `python -m tests.docs.walk PAGE` writes what comes below the commands that show nothing yet.
 """
@@ -129,6 +130,7 @@ class Walk:
         self.hosts: dict[str, Host] = {}
         self.running: dict[tuple[str, str], Spawned] = {}
         self.came: list[str] = []
+        self.second = ""
         path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
         self.environment = {"PATH": path, "COLUMNS": "120", "NO_COLOR": "1", "LC_ALL": "C.UTF-8"}
 
@@ -142,6 +144,17 @@ class Walk:
             made.run("mount", "-t", "tmpfs", "tmpfs", "/etc/keepalived")
             self.hosts[name] = made
         return self.hosts[name]
+
+    def inside(self, host: Host, address: str) -> None:
+        """Plugs the host's eth1 into a second network, with this address of 10.0.0.0/24."""
+        self.second = self.second or self.lab.switch(2)
+        octet = int(address.rpartition(".")[2])
+        host.plug(
+            Cable(
+                port=f"{host.port}i", interface="eth1", mac=f"02:00:00:00:01:{octet:02x}", switch=self.second,
+                addresses=((address, 24), (f"fe80::1:{octet}", 64)),
+            )
+        )  # fmt: skip
 
     def bash(self, host: Host, line: str) -> list[str]:
         """What a command prints, errors too."""
@@ -158,6 +171,8 @@ class Walk:
                 getattr(self.lab, deed)(*(self.host(name) for name in hosts))
             case Deed(what="lab-run", words=(host, *words)):
                 self.running[host, words[0]] = self.host(host).spawn(*words, environment=self.environment)
+            case Deed(what="lab-inside", words=(host, address)):
+                self.inside(self.host(host), address)
             case Deed(what="lab-stop", words=(host, program)):
                 self.running[host, program].signal(signal.SIGTERM)
                 self.running[host, program].wait(PATIENCE_S)
@@ -177,7 +192,7 @@ class Walk:
         ask: Callable[[], list[str]]
         if step.line.endswith(" &"):
             words = shlex.split(step.line[:-2])
-            spawned = host.spawn(*words, environment=self.environment)
+            spawned = self.running[step.host, words[0]] = host.spawn(*words, environment=self.environment)
 
             def ask() -> list[str]:
                 return spawned.text().splitlines()
