@@ -1,5 +1,6 @@
 """Routes and rules that go where the master is, on the real kernel and beside a real keepalived."""
 
+import json
 import re
 import signal
 import subprocess
@@ -26,6 +27,11 @@ def routes(host: Host) -> set[str]:
         shown += host.run("ip", "-d", family, "route", "show", "table", "all", "proto", "18")
     shown = re.sub(r"expires [0-9]+sec", "expires N", shown.replace("\n\t", " "))
     return {" ".join(line.split()) for line in shown.splitlines()}
+
+
+def events(host: Host) -> list[dict[str, str]]:
+    """The journal of the daemon there."""
+    return [json.loads(line) for line in host.run("cat", "/run/holdfast/events.jsonl").splitlines()]
 
 
 def rules(host: Host) -> set[str]:
@@ -123,6 +129,10 @@ def test_put_back_left_alone_refused_reloaded_and_swept(lab: Lab) -> None:
     wait_until(lambda: routes(a) == every and len(rules(a)) == 1, 3, "all is put back")
     for what in ("route 10.1.0.0/24", "route 2001:db8:9::/64", "rule from 10.1.0.0/24"):
         assert re.search(re.escape(what) + ".* was removed by somebody: put back", daemon.text())
+    told = [row for row in events(a) if row["kind"] == "kernel"]
+    for what in ("route 10.1.0.0/24", "route 2001:db8:9::/64", "rule from 10.1.0.0/24"):
+        assert any(row["what"].startswith(what) and row["what"].endswith(" put back") for row in told)
+    assert all("removed by " in row["cause"] for row in told)
     a.run("ip", "route", "del", "10.2.0.0/24")  # no_track: the next is put back, this one is not
     a.run("ip", "route", "del", "10.1.0.0/24")
     wait_until(lambda: shown in routes(a), 3, "put back")

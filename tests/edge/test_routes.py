@@ -12,7 +12,7 @@ from holdfast.config.route_parts import Names
 from holdfast.config.rule_lines import read_rule
 from holdfast.edge.interfaces import Interfaces
 from holdfast.edge.routes import Routes
-from holdfast.engine.messages import AddressesRefused, LogLine, TrackerReported
+from holdfast.engine.messages import AddressesRefused, LogLine, PutBackNotice, TrackerReported
 from holdfast.kernel.fake import FakeKernel, FakeNetlink
 from holdfast.kernel.route_events import entry_of
 from holdfast.vrrp.config import Family, InstanceConfig
@@ -47,7 +47,7 @@ class Scene:
         self.netlink = Counted(self.kernel)
         self.interfaces = Interfaces(self.netlink, self.kernel.monitor())
         self.interfaces.dump()
-        self.lines: list[LogLine] = []
+        self.lines: list[LogLine | PutBackNotice] = []
         self.reports: list[TrackerReported | AddressesRefused] = []
         self.routes = Routes(self.netlink, self.interfaces, lambda fd, call: None, self.lines.append, self.reports.append)
         self.routes.ask = lambda message: (errno.ENETUNREACH, "Nexthop has invalid gateway")
@@ -131,7 +131,8 @@ def test_static_ones_are_reported_to_those_who_follow(scene: Scene) -> None:
     scene.routes.keep((entry,))
     why = "cannot add route 10.1.0.0/16 dev late: interface late does not exist; create it"
     assert scene.reports[-1] == TrackerReported("static", "route 10.1.0.0/16 dev late", False, why)
-    assert [line.text for line in scene.lines if line.text.startswith("Static")] == [f"Static: {why}"]
+    said = [line.text for line in scene.lines if isinstance(line, LogLine)]
+    assert [line for line in said if line.startswith("Static")] == [f"Static: {why}"]
     scene.kernel.set_link(scene.kernel.add_link("late"), True, True)
     scene.routes.renew(scene.interfaces.read()[0])
     assert scene.reports[-1] == TrackerReported("static", "route 10.1.0.0/16 dev late", True, "")

@@ -22,7 +22,7 @@ DEFAULT_COUNT = 100
 NAME_WIDE = 12
 STATE_COLOURS = {"MASTER": "green", "BACKUP": "cyan", "FAULT": "red", "STOP": "yellow", "DELETED": "yellow"}
 KIND_WIDE = 8
-KINDS = ("state", "tracker", "incident", "reload", "command", "daemon", "priority", "service")
+KINDS = ("state", "tracker", "incident", "reload", "command", "daemon", "priority", "service", "kernel")
 
 
 @click.command("events", short_help="what happened here, when and why")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from holdfast.config.plan import VrrpPlan
 from holdfast.edge.interfaces import Interfaces
 from holdfast.edge.loop import Loop
-from holdfast.engine.messages import AddressesRefused, LogLine, TrackerReported
+from holdfast.engine.messages import AddressesRefused, LogLine, PutBackNotice, TrackerReported
 from holdfast.kernel.ports import RouteNetlink
 from holdfast.kernel.sysctl import Sysctls
 from holdfast.vrrp.messages import Level
@@ -35,7 +35,7 @@ class Parts:
         netlink: RouteNetlink,
         interfaces: Interfaces,
         sysctls: Sysctls,
-        say: Callable[[LogLine], None],
+        say: Callable[[LogLine | PutBackNotice], None],
         report: Callable[[TrackerReported | AddressesRefused], None],
     ) -> None:
         self._loop = loop

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from holdfast.edge.addresses import STATICS, TRANSIENT
 from holdfast.edge.interfaces import Interfaces
-from holdfast.engine.messages import AddressesRefused, Interface, LogLine, TrackerReported
+from holdfast.engine.messages import AddressesRefused, Interface, LogLine, PutBackNotice, TrackerReported
 from holdfast.kernel.errors import KernelRefused, cure_for
 from holdfast.kernel.ports import RouteNetlink
 from holdfast.kernel.refusals import ask_again
@@ -76,7 +76,7 @@ class Routes:
         netlink: RouteNetlink,
         interfaces: Interfaces,
         watch: Callable[[int, Callable[[], None]], None],
-        say: Callable[[LogLine], None],
+        say: Callable[[LogLine | PutBackNotice], None],
         report: Callable[[TrackerReported | AddressesRefused], None],
     ) -> None:
         self._netlink = netlink
@@ -276,10 +276,17 @@ class Routes:
                 back.append(found)
                 line = f"{self._who(slot)}{ready.entry.name} was removed by somebody: put back"
                 self._say(LogLine(Level.WARNING, line, "static" if slot == STATICS else ""))
+                self._tell_of(slot, ready.entry.name, one.port)
         if missed:
             self.put_on([(slot, True) for slot in sorted(self._present)], again=True)
         else:
             self._add(back)
+
+    def _tell_of(self, slot: int, name: str, port: int) -> None:
+        """For the journal: what, and who, as far as the kernel tells."""
+        of = name.partition(" ")[0]
+        cause = f"removed by {asker(port)}"
+        self._say(PutBackNotice(name=self._names.get(slot, ""), of=of, what=name, cause=cause))
 
     def _by_place(self) -> dict[Place, list[tuple[int, Ready]]]:
         """What is held, by what a notification shows first: a thousand may go at once, with their interface."""
@@ -350,3 +357,12 @@ def _sentence(verb: str, entry: RouteEntry, outcome: int, said: str = "") -> str
 def _concerns(entry: RouteEntry, names: set[str]) -> bool:
     """Whether a change of these interfaces may have taken the entry: a route without one was resolved by the kernel."""
     return not names.isdisjoint(entry.interfaces) if entry.interfaces else entry.name.startswith("route")
+
+
+def asker(port: int) -> str:
+    """Who has a netlink port: it is usually its process's number, if that still lives (`ip` is gone by then)."""
+    try:
+        with open(f"/proc/{port}/comm", "rb") as file:
+            return f"{file.read(64).decode(errors='replace').strip()} (pid {port})"
+    except OSError:
+        return f"somebody (netlink port {port})"

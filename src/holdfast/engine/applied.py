@@ -50,4 +50,5 @@ def _address_lost(engine: "Engine", event: AddressLost, now: Nanoseconds) -> Non
         return
     slot.count("addresses_put_back")
     engine.tell(lines.address_lost(slot, event.address, event.interface))
+    engine.tell(lines.address_put_back(slot, event.address, event.interface))
     engine.emit(SetAddresses(slot.number, True))

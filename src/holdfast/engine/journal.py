@@ -10,6 +10,7 @@ from holdfast.engine.messages import (
     HoldNotice,
     IncidentNotice,
     PriorityNotice,
+    PutBackNotice,
     ServiceNotice,
     StateNotice,
     TrackerNotice,
@@ -18,7 +19,7 @@ from holdfast.engine.messages import (
 FILE = "events.jsonl"
 """The journal's name in the run directory; what was written before the last rotation has `.1` behind."""
 
-KINDS = ("state", "tracker", "incident", "reload", "command", "daemon", "priority", "service")
+KINDS = ("state", "tracker", "incident", "reload", "command", "daemon", "priority", "service", "kernel")
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -69,6 +70,9 @@ class Narrator:
             )  # fmt: skip
         if isinstance(notice, ServiceNotice):
             return _service(notice, time)
+        if isinstance(notice, PutBackNotice):
+            what = f"{notice.what} put back"
+            return Entry(time=time, kind="kernel", name=notice.name, what=what, cause=notice.cause, of=notice.of)
         if isinstance(notice, HoldNotice):
             return Entry(time=time, kind="command", name=notice.name, what=f"hold {notice.what}", cause=notice.cause)
         return None

@@ -1,7 +1,7 @@
 """What the engine says in the log: the instance first, keepalived's words where it has them."""
 
 from holdfast.base.address import Address, text
-from holdfast.engine.messages import Interface, LogLine
+from holdfast.engine.messages import Interface, LogLine, PutBackNotice
 from holdfast.engine.slot import Slot
 from holdfast.vrrp.messages import Level
 
@@ -29,6 +29,12 @@ def address_lost(slot: Slot, address: Address, interface: str) -> LogLine:
         f"putting it back (see who: `ip monitor address`, NetworkManager, networkd)"
     )
     return LogLine(Level.WARNING, line, "put-back")
+
+
+def address_put_back(slot: Slot, address: Address, interface: str) -> PutBackNotice:
+    """The same, for the journal."""
+    what = f"address {text(address)}"
+    return PutBackNotice(name=slot.config.name, of="address", what=what, cause=f"removed from {interface} by somebody")
 
 
 def priority_changed(slot: Slot, was: int) -> LogLine:

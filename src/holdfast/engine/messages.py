@@ -285,6 +285,15 @@ class HoldNotice(Notice, frozen=True, kw_only=True):
     cause: str
 
 
+class PutBackNotice(Notice, frozen=True, kw_only=True):
+    """Somebody removed what is ours from the kernel, and it is put back. `of`: address, route, rule."""
+
+    name: str  # of the instance; "": it is static
+    of: str
+    what: str  # `route 10.1.0.0/24 via …`
+    cause: str
+
+
 class RunScript(Notice, frozen=True):
     """Run the tracking script `name` once."""
 
@@ -368,6 +377,7 @@ AnyNotice = (
     | PriorityNotice
     | TrackerNotice
     | HoldNotice
+    | PutBackNotice
     | RunScript
     | SuspicionNotice
     | IncidentNotice

@@ -60,10 +60,15 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class EntryGone(msgspec.Struct, frozen=True):
-    """A route or rule was deleted; `by_kernel`: nobody asked, its interface or source address went."""
+    """A route or rule was deleted; `port` is the netlink port of who asked for it, 0: the kernel by itself."""
 
     entry: Entry
-    by_kernel: bool
+    port: int
+
+    @property
+    def by_kernel(self) -> bool:
+        """Nobody asked: its interface or source address went."""
+        return self.port == 0
 
 
 def entry_of(message: bytes) -> Entry:
@@ -83,7 +88,7 @@ def decode(octets: bytes, own_port: int) -> list[EntryGone]:
         if length < 16 or start + length > size:
             break
         if kind in (RTM_DELROUTE, RTM_DELRULE) and port != own_port and length >= 16 + _HEAD_BYTES:
-            gone.append(EntryGone(entry_of(octets[start : start + length]), port == 0))
+            gone.append(EntryGone(entry_of(octets[start : start + length]), port))
         start += (length + 3) & ~3
     return gone
 
