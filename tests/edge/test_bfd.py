@@ -156,6 +156,7 @@ def test_what_is_for_another_port_or_address_of_ours_is_nobodys(wire: Wire) -> N
     assert wire.state() is BfdState.INIT
 
 
+@pytest.mark.alone  # it keeps to a detection time of 60 ms
 def test_an_election_and_its_end(wire: Wire) -> None:
     assert [(one.name, one.value) for one in wire.told] == [("peer", False)]
     wire.inject(encode_bfd(DOWN))
