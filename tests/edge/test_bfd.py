@@ -14,6 +14,7 @@ from holdfast.edge.bfd import BfdSessions
 from holdfast.edge.clock import monotonic_ns
 from holdfast.edge.loop import Loop
 from holdfast.engine.messages import TrackerReported
+from tests.kernel.namespaces import Namespace
 
 OURS, THEIRS, OTHER = "127.9.0.1", "127.9.0.2", "127.9.0.3"
 PEER = SessionConfig(name="peer", neighbor=parse(THEIRS), source=parse(OURS), multiplier=3, passive=True)
@@ -76,12 +77,15 @@ class Wire:
 
 @pytest.fixture
 def wire() -> Iterator[Wire]:
-    made = Wire()
-    made.sessions.load([PEER])
-    yield made
-    made.sessions.close()
-    made.neighbor.close()
-    made.loop.close()
+    space = Namespace()  # BFD's ports belong to one process of a network at a time
+    with space.entered():
+        made = Wire()
+        made.sessions.load([PEER])
+        yield made
+        made.sessions.close()
+        made.neighbor.close()
+        made.loop.close()
+    space.close()
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def run_vrrp_worker(octets: bytes, options: Options, end: socket.socket, pulse: 
     with recorded_failure(worker.engine, options):
         worker.run()
     worker.close()
-    orphaned = channel.closed
+    orphaned = channel.gone
     channel.close()
     if orphaned:
         from holdfast.daemon.orphan import last_duties

@@ -133,11 +133,17 @@ class Channel:
         self._taken = 0  # messages read so far
         self.lost_lines = 0
         self.closed = False
+        self._deaf = False  # the other end hears nothing any more; what it said before may still wait to be read
         loop.watch(end.fileno(), self._readable)
 
     def fileno(self) -> int:
         """The descriptor, for passing on."""
         return self._socket.fileno()
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody is at the other end any more, as far as is known."""
+        return self._deaf or self.closed
 
     def put(self, message: Any) -> None:
         """Gather a message for the next flush."""
@@ -172,6 +178,10 @@ class Channel:
         self._enqueue(packet, None, all(isinstance(message, LogLine) for message in piece))
 
     def _enqueue(self, packet: bytes, fd: int | None, only_log: bool) -> None:
+        if self.gone:
+            if fd is not None:
+                os.close(fd)
+            return
         if only_log and len(self._queue) >= QUEUE_BOUND:
             self.lost_lines += 1
             return
@@ -190,10 +200,23 @@ class Channel:
             except BlockingIOError:
                 self._loop.watch(self._socket.fileno(), self._drain, writable=True)
                 return
+            except ConnectionError:
+                self._give_up()
+                return
             except OSError:
                 self._close()
                 return
             self._queue.popleft()
+        if not self.closed:
+            self._loop.unwatch(self._socket.fileno(), writable=True)
+
+    def _give_up(self) -> None:
+        """Nobody reads what we send; closing is left to who reads the other end's last words."""
+        self._deaf = True
+        for _, fd, _ in self._queue:
+            if fd is not None:
+                os.close(fd)
+        self._queue.clear()
         if not self.closed:
             self._loop.unwatch(self._socket.fileno(), writable=True)
 
@@ -203,6 +226,8 @@ class Channel:
                 packet, ancillary, _flags, _address = self._socket.recvmsg(256 * 1024, socket.CMSG_SPACE(4))
             except BlockingIOError:
                 return
+            except ConnectionResetError:
+                continue  # told once, before what was said: the other end ended without reading all of ours
             except OSError:
                 packet, ancillary = b"", []
             if not packet:
@@ -221,9 +246,7 @@ class Channel:
     def _close(self) -> None:
         if self.closed:
             return
-        self.closed = True
-        self._loop.unwatch(self._socket.fileno())
-        self._socket.close()
+        self.close()
         self._on_closed()
 
     def drain(self) -> None:
@@ -236,6 +259,7 @@ class Channel:
     def close(self) -> None:
         """Give the socket back without calling `on_closed`."""
         if not self.closed:
+            self._give_up()
             self.closed = True
             self._loop.unwatch(self._socket.fileno())
             self._socket.close()
