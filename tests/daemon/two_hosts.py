@@ -109,8 +109,14 @@ def state(host: Host) -> str:
 
 def worker_of(daemon: Spawned) -> int:
     """The process that speaks VRRP: the supervisor's only lasting child."""
-    wait_until(lambda: len(descendants(daemon.pid)) == 1, 5, "one worker")
-    return descendants(daemon.pid)[0]
+    seen: list[int] = []
+
+    def one() -> bool:
+        seen[:] = descendants(daemon.pid)
+        return len(seen) == 1
+
+    wait_until(one, 5, "one worker")
+    return seen[0]
 
 
 def written_state(host: Host, name: str) -> str:
