@@ -25,12 +25,17 @@ from holdfast.kernel.netlink import NetlinkSocket
 from holdfast.vrrp.messages import Level
 
 TURN: Nanoseconds = 2 * SECOND
-"""How often questions leave, at most `A_TURN` each time."""
+"""How often is asked while something is doubted, or a former master is silent."""
+
+ROUND: Nanoseconds = 10 * SECOND
+"""How often routine questions leave: a wake-up costs far more than one of them."""
 
 LOOK_EVERY: Nanoseconds = 20 * SECOND
 """How often the kernel is asked for its link-local addresses: the source of questions over IPv6."""
 
-A_TURN = 8
+A_SECOND = 4
+"""So many routine questions at most, on average."""
+
 FIRST: Nanoseconds = SECOND
 """How long after a take-over the first question is asked: the old master needs a moment to leave."""
 
@@ -92,6 +97,7 @@ class Witness:
         self._questions: list[tuple[Nanoseconds, str, int, int]] = []  # a heap: when, instance, which address, term
         self._doubts: dict[tuple[str, Address, Mac], tuple[Nanoseconds, Nanoseconds]] = {}  # seen first, and last
         self._looked_at: Nanoseconds = 0
+        self._asked_at: Nanoseconds = 0
         self._link_locals: dict[str, Address] = {}
 
     # ---- what is told -----------------------------------------------------------------------------------------------
@@ -180,7 +186,8 @@ class Witness:
             if self._doubts or self.incidents.silent:
                 self._turn_at = now + TURN
             elif self._questions:
-                self._turn_at = max(now + TURN, self._questions[0][0])
+                pause = min(ROUND, max(self._plan.settings.address_probe_ns, TURN))
+                self._turn_at = max(now + pause, self._questions[0][0])
 
     def _schedule(self, name: str, now: Nanoseconds) -> None:
         self._turn_at = min(self._turn_at or now + FIRST, now + FIRST)
@@ -189,10 +196,10 @@ class Witness:
             self._terms[name] = self._term
             heappush(self._questions, (now + FIRST, name, 0, self._term))
 
-    def _due(self, now: Nanoseconds) -> list[tuple[str, Address]]:
-        """The next of our addresses to ask about, at most `A_TURN`; each comes again after the probe's period."""
+    def _due(self, now: Nanoseconds, most: int) -> list[tuple[str, Address]]:
+        """The next of our addresses to ask about, at most `most`; each comes again after the probe's period."""
         period, found = self._plan.settings.address_probe_ns, list[tuple[str, Address]]()
-        while self._questions and self._questions[0][0] <= now and len(found) < A_TURN:
+        while self._questions and self._questions[0][0] <= now and len(found) < most:
             at, name, number, term = heappop(self._questions)
             if self._terms.get(name) != term:
                 continue  # that mastership is over
@@ -214,7 +221,9 @@ class Witness:
         known = self._known
         self._doubts = {key: seen for key, seen in self._doubts.items() if now - seen[1] < DOUBT_LIVES}
         doubted = {(name, vip) for name, vip, _ in self._doubts}
-        for name, vip in {*self._due(now), *doubted}:
+        most = max(min(now - self._asked_at, ROUND), TURN) * A_SECOND // SECOND
+        self._asked_at = now
+        for name, vip in {*self._due(now, most), *doubted}:
             if name not in known:
                 continue  # a reload has renamed or removed it, and the worker has not said so yet
             questions.setdefault(known[name].interface, set()).add(vip)
