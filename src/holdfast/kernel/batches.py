@@ -1,7 +1,7 @@
 """Many packets in one system call: sendmmsg(2) and recvmmsg(2) over arrays made once.
 
 A SendBatch is built when the configuration is loaded and sent at every interval: nothing is allocated meanwhile.
-The arrays and the octets they point to live in ctypes memory that the batch owns, so no pointer outlives its target.
+The arrays and the octets they point to live in memory that the batch owns, so no pointer outlives its target.
 """
 
 import ctypes
@@ -17,6 +17,7 @@ MSG_DONTWAIT = 0x40
 _libc = ctypes.CDLL(None, use_errno=True)
 _sendmmsg, _recvmmsg = _libc.sendmmsg, _libc.recvmmsg
 _get_errno = ctypes.get_errno
+_pointer = ctypes.c_void_p
 
 
 class _Iovec(ctypes.Structure):
@@ -40,9 +41,15 @@ class _Mmsghdr(ctypes.Structure):
 
 
 _STRIDE = ctypes.sizeof(_Mmsghdr)
+_IOVEC, _MSGHDR = struct.Struct("@PN"), struct.Struct("@PIPNPNi")  # as the two structures above
 _CMSG = struct.Struct("@Lii")  # length, level, type
 _INT, _SHORT = struct.Struct("=i"), struct.Struct("=H")
 _CMSG_ALIGN = ctypes.sizeof(ctypes.c_size_t)
+
+
+def address_of(memory: bytearray) -> int:
+    """Where it lies; good as long as it lives and keeps its size."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
 
 
 def control_message(level: int, kind: int, payload: bytes) -> bytes:
@@ -54,42 +61,38 @@ def control_message(level: int, kind: int, payload: bytes) -> bytes:
 class SendBatch:
     """Messages ready to leave through one socket: (octets, destination as sockaddr, ancillary octets or b"") each.
 
-    The octets are copied once; change them in place through `payload(i)` (their length is fixed).
+    The octets are copied once; change them in place through `payload(i)` (their length is fixed). All of it, headers
+    first, lies in one array whose size never changes: hosts have thousands of these.
     """
+
+    __slots__ = ("_memory", "_start", "count", "errors", "fd")
 
     def __init__(self, fd: int, messages: Sequence[tuple[bytes, bytes, bytes]]) -> None:
         self.fd = fd
         self.count = len(messages)
-        self.errors: list[tuple[int, int]] = []
+        self.errors: Sequence[tuple[int, int]] = ()
         """(position, errno) of each message the last `send` could not send."""
-        spaces = [sum((len(part) + 15) & ~15 for part in parts) for parts in messages]
-        self._octets = ctypes.create_string_buffer(sum(spaces) or 1)
-        self._iovecs = (_Iovec * self.count)()
-        self._headers = (_Mmsghdr * self.count)()
-        self._places: list[tuple[int, int]] = []
-        base, place = ctypes.addressof(self._octets), 0
-        iovecs = ctypes.addressof(self._iovecs)
-        view = self._view = memoryview(self._octets).cast("B")
-        for number, (payload, name, control) in enumerate(messages):
-            header, starts = self._headers[number].header, []
-            for part in (payload, name, control):
-                view[place : place + len(part)] = part
-                starts.append(place)
+        iovec = self.count * _STRIDE
+        place = iovec + self.count * _IOVEC.size
+        space = sum((len(part) + 15) & ~15 for parts in messages for part in parts)
+        memory = self._memory = bytearray(place + space or 1)
+        base = self._start = address_of(memory)
+        for number, parts in enumerate(messages):
+            starts = []
+            for part in parts:
+                memory[place : place + len(part)] = part
+                starts.append(base + place if part else 0)
                 place += (len(part) + 15) & ~15
-            self._places.append((starts[0], starts[0] + len(payload)))
-            self._iovecs[number].base, self._iovecs[number].size = base + starts[0], len(payload)
-            header.iov, header.iovlen = iovecs + number * ctypes.sizeof(_Iovec), 1
-            if name:
-                header.name, header.namelen = base + starts[1], len(name)
-            if control:
-                header.control, header.controllen = base + starts[2], len(control)
-        self._start = ctypes.addressof(self._headers)
-        self._pointer = ctypes.c_void_p(self._start)
+            octets, name, control = parts
+            _IOVEC.pack_into(memory, iovec, starts[0], len(octets))
+            header = (starts[1], len(name), base + iovec, 1, starts[2], len(control), 0)
+            _MSGHDR.pack_into(memory, number * _STRIDE, *header)
+            iovec += _IOVEC.size
 
     def payload(self, number: int) -> memoryview:
         """The octets of message `number`, to be read or changed in place."""
-        start, end = self._places[number]
-        return self._view[start:end]
+        start, size = _IOVEC.unpack_from(self._memory, self.count * _STRIDE + number * _IOVEC.size)
+        return memoryview(self._memory)[start - self._start : start - self._start + size]
 
     def send(self) -> int:
         """Send all, in order, never waiting; how many left. `errors` tells of the others.
@@ -98,31 +101,31 @@ class SendBatch:
         message; the rest is still sent.
         """
         count = self.count
-        sent = _sendmmsg(self.fd, self._pointer, count, MSG_DONTWAIT) if count else 0
+        sent = _sendmmsg(self.fd, _pointer(self._start), count, MSG_DONTWAIT) if count else 0
         if sent == count:
-            if self.errors:
-                self.errors = []
+            self.errors = ()
             return count
         return self._send_rest(sent, _get_errno())
 
     def _send_rest(self, sent: int, errno: int) -> int:
         """Go on after a message that could not be sent."""
-        self.errors = []
+        errors: list[tuple[int, int]] = []
+        self.errors = errors
         done, position = 0, 0
         while True:
             if sent >= 0:
                 done += sent
                 position += sent
             elif errno == errno_numbers.EAGAIN:
-                self.errors += [(number, errno) for number in range(position, self.count)]
+                errors += [(number, errno) for number in range(position, self.count)]
                 return done
             elif errno != errno_numbers.EINTR:
-                self.errors.append((position, errno))
+                errors.append((position, errno))
                 position += 1
             if position >= self.count:
                 return done
-            here = ctypes.c_void_p(self._start + position * _STRIDE)
-            sent = _sendmmsg(self.fd, here, self.count - position, MSG_DONTWAIT)
+            here = self._start + position * _STRIDE
+            sent = _sendmmsg(self.fd, _pointer(here), self.count - position, MSG_DONTWAIT)
             errno = _get_errno()
 
 
@@ -137,14 +140,8 @@ class JoinedBatch:
         self._parts = tuple(batches)  # keeps their memory alive
         self._all = SendBatch(batches[0].fd, ())
         self._all.count = sum(batch.count for batch in batches)
-        gathered = (_Mmsghdr * self._all.count)()
-        place = ctypes.addressof(gathered)
-        self._all._headers = gathered
-        self._all._start = place
-        self._all._pointer = ctypes.c_void_p(place)
-        for batch in batches:
-            ctypes.memmove(place, batch._start, batch.count * _STRIDE)
-            place += batch.count * _STRIDE
+        self._all._memory = bytearray().join(batch._memory[: batch.count * _STRIDE] for batch in batches)
+        self._all._start = address_of(self._all._memory)
 
     def send(self) -> list[tuple[int, int]]:
         """Send all, never waiting: (position of the batch, errno) of each message that could not be sent."""

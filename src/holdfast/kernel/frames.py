@@ -132,4 +132,4 @@ class PacketSender:
         """Send `frames` in order, once; (position, errno) of each that was refused."""
         once = self.batch(frames)
         once.send()
-        return once.errors
+        return list(once.errors)
