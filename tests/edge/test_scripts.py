@@ -312,6 +312,7 @@ def test_the_pipe_of_a_program_is_an_ordinary_one(stage: Stage) -> None:
     assert fcntl.fcntl(stage.runner._reports, fcntl.F_GETFL) & os.O_NONBLOCK
 
 
+@pytest.mark.alone  # a script has 200 ms to tidy up
 def test_at_the_end_what_runs_may_tidy_up_but_not_stay(stage: Stage) -> None:
     done = stage.folder / "done"
     tidy = stage.script(f"trap 'echo ok > {done}; exit' TERM; echo up; while :; do sleep 0.01; done", name="tidy")
