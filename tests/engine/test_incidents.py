@@ -21,6 +21,7 @@ CASES: dict[str, tuple[list[Fact], bool, bool, bool, Cause | None]] = {
     "a rival once after our start": ([fact("rival")], True, True, False, Cause.BOTH_STARTED),
     "a rival once after our stall": ([fact("rival")], True, True, True, Cause.OWN_STALL),
     "a rival that goes on": ([fact("rival", count=3)], True, True, True, Cause.ONE_WAY),
+    "two owners": ([fact("rival", reason="owner", count=3)], True, True, True, Cause.OWNERS),
     "a rival that goes on with other addresses": (
         [fact("rival", count=3), fact("odd", reason="addr_list_err")], True, False, False, Cause.ADDRESS_LIST,
     ),

@@ -93,6 +93,24 @@ def heal(host: Host) -> None:
 
 
 @pytest.mark.parametrize("make", ["holdfast", "keepalived"])
+def test_two_owners_of_which_the_lower_address_ignores_the_other(lab: Lab, make: str) -> None:
+    """Priority 255 on both, and one that hears nothing, as a router may that owns the addresses."""
+    other, ours, client = lab.host("other"), lab.host("ours"), lab.host("client")
+    cut(other)
+    peer = STARTERS[make](other, text(255, more="state MASTER"))
+    wait_until(lambda: other.holds(VIP), 5, "the peer leads")
+    daemon = start_holdfast(ours, text(255, more="state MASTER"))
+    wait_until(lambda: ours.holds(VIP) and causes(ours) == ["owners"], 5, "we lead too, and say why")
+    wait_until(lambda: not ours.holds(VIP), 5, "we give way")
+    assert "give one of the two another priority; unless it gives way within 240 ms, we do" in daemon.text()
+    wait_until(lambda: causes(ours) == [], 5, "the incident is closed")
+    wait_until(lambda: who_answers(client, VIP) == {other.mac}, 5, "the peer alone answers")
+    peer.process.terminate()
+    wait_until(lambda: ours.holds(VIP), 5, "it is ours once the other is gone")
+    assert daemon.alive()
+
+
+@pytest.mark.parametrize("make", ["holdfast", "keepalived"])
 def test_filtered_adverts_are_found_by_the_answers_and_healing_ends_it(lab: Lab, make: str) -> None:
     ours, other, client = lab.host("ours"), lab.host("other"), lab.host("client")
     STARTERS[make](other, text(150))

@@ -14,6 +14,7 @@ from holdfast.vrrp.machine import (
     Master,
     Standing,
     State,
+    Step,
     fresh_backup,
     master_down_interval,
     stall_limit,
@@ -159,6 +160,59 @@ def test_its_own_advert_come_back_is_remarked_and_nothing_more(priority: int) ->
 def test_of_two_owners_the_lower_address_yields() -> None:
     assert isinstance(at(10 * S, MASTER, heard(255, PEER), standing=OWNER)[0], Backup)
     assert isinstance(at(10 * S, MASTER, heard(255, LOWER_PEER), standing=OWNER)[0], Master)
+
+
+def owner_heard(now_ms: int, state: State, interval_ms: int = 1000, **changes: Any) -> Step:
+    config = but(V3, priority=255, **changes)
+    return at(now_ms * 1_000_000, state, heard(255, LOWER_PEER, interval_ms * 1_000_000), config, OWNER)
+
+
+def test_an_owner_of_higher_address_gives_way_to_one_that_does_not() -> None:
+    """Heard at 10 s, 11 s, 12 s: 1.2 s after the first it had the time to hear us."""
+    words = (
+        "192.0.2.10 is address owner (priority 255) too, which only one router can be: give one of the two another "
+        "priority; unless it gives way within 1.2 s, we do"
+    )
+    first, effects = owner_heard(10_000, MASTER)
+    assert first == Master(11 * S, 10 * S)
+    assert effects == (
+        SendAdvert(255),
+        Announce("rival"),
+        Note(Level.ERROR, words),
+        RivalHeard(LOWER_PEER, 255),
+    )
+    timed, effects = at(11 * S, first, TimerDue(), standing=OWNER)
+    assert (timed, effects) == (Master(12 * S, 10 * S), (SendAdvert(255),))
+    second, effects = owner_heard(11_199, timed)
+    assert second == Master(12_199_000_000, 10 * S)
+    assert effects == (SendAdvert(255), Announce("rival"), RivalHeard(LOWER_PEER, 255))
+    third, effects = owner_heard(11_200, second)
+    cause = (
+        "192.0.2.10 advertises our priority 255 and does not give way; only one router can be address owner: give one "
+        "of the two another priority"
+    )
+    assert effects == (Silence(), WantAddresses(False), StateChanged(Role.BACKUP, cause))
+    assert third == Backup(14_203_906_250, S, LOWER_PEER, 255)
+    assert owner_heard(12_200, third)[1] == ()
+    assert at(16 * S, third, TimerDue(), standing=OWNER)[0] == Backup(19_003_906_250, S, LOWER_PEER, 255, listening=True)
+    assert isinstance(at(14_203_906_250, third, TimerDue(), standing=OWNER)[0], Master)
+
+
+@pytest.mark.parametrize(
+    ("version", "interval_ms", "again_ms", "gives_way"),
+    [
+        (3, 1000, 1199, False), (3, 1000, 1200, True), (3, 1000, 5999, True), (3, 1000, 6000, False),
+        (3, 4000, 4799, False), (3, 4000, 4800, True), (3, 100, 1199, False), (3, 100, 1200, True),
+        (2, 4000, 1199, False), (2, 4000, 1200, True),  # in version 2 an advert of another interval is refused before
+    ],
+)  # fmt: skip
+def test_how_long_another_owner_has(version: int, interval_ms: int, again_ms: int, gives_way: bool) -> None:
+    first, _ = owner_heard(10_000, MASTER, interval_ms, version=version)
+    after, effects = owner_heard(10_000 + again_ms, first, interval_ms, version=version)
+    assert isinstance(after, Backup) is gives_way
+    if again_ms >= 6000:  # heard long ago: it has its time again
+        assert after == Master(17 * S, 16 * S)
+        assert any(isinstance(effect, Note) for effect in effects)
 
 
 # ---- faults and owners ----------------------------------------------------------------------------------------------

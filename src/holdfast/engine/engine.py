@@ -282,7 +282,7 @@ class Engine:
         if isinstance(before, Master):
             adver_at = self.beats.adver_at(slot.number)
             if adver_at is not None and adver_at != before.adver_at:
-                before = Master(adver_at)
+                before = Master(adver_at, before.other_owner_at)
         after, effects = step(slot.config, slot.standing, before, event, now)
         slot.state = after
         if after is not before and isinstance(after, Master):

@@ -99,7 +99,7 @@ class ExplainedEngine(Engine):
         """As the engine's, and noted."""
         before, was, standing = slot.state, slot.role, slot.standing
         if isinstance(before, Master):
-            before = Master(self.beats.adver_at(slot.number) or before.adver_at)
+            before = Master(self.beats.adver_at(slot.number) or before.adver_at, before.other_owner_at)
         super().step(slot, event, now)
         if slot.role is not was:
             row = ROWS[before.__class__, event.__class__].__name__

@@ -41,6 +41,7 @@ class Cause(StrEnum):
     TTL = "ttl"
     TRANSPORT = "transport"
     MALFORMED = "malformed"
+    OWNERS = "owners"
     ADDRESS_LIST = "address-list"
     ONE_WAY = "one-way"
     FILTERED = "filtered"
@@ -90,6 +91,7 @@ WORDS = {
     Cause.TTL: "{who} is master too: its adverts are refused, as their TTL is not 255: they came through a router",
     Cause.TRANSPORT: "{who} is master too: its adverts are refused, as they come from or to the wrong address",
     Cause.MALFORMED: "{who} is master too: its adverts are refused, as they are malformed",
+    Cause.OWNERS: "{who} is address owner (priority 255) as we are",
     Cause.ADDRESS_LIST: "{who} is master too and goes on: its list of addresses is another, so it may refuse ours",
     Cause.ONE_WAY: "{who} is master too and goes on advertising: it does not hear us, though we hear it",
     Cause.FILTERED: "{who} was master, fell silent, and still has the address: its adverts are lost on the way",
@@ -113,6 +115,7 @@ CURES = {
     Cause.TTL: "no router may stand between the two; for unicast set unicast_ttl, min_ttl and max_ttl on both",
     Cause.TRANSPORT: "both must speak multicast to one group, or name each other in unicast_peer",
     Cause.MALFORMED: "see `holdfast sniff` for who sends them; something changes packets on the way, or is no VRRP",
+    Cause.OWNERS: "give one of the two another priority: only one router can own the addresses",
     Cause.ADDRESS_LIST: "make virtual_ipaddress the same on both; `holdfast drift` compares the two files",
     Cause.ONE_WAY: "is protocol 112 let in there (firewall, IGMP snooping)? `holdfast doctor` on that host",
     Cause.FILTERED: "is protocol 112 let through between the two (firewall, IGMP snooping)? `holdfast doctor` on both",
@@ -379,6 +382,8 @@ def classify(facts: list[Fact], master: bool, started: bool, stalled: bool) -> t
 
 
 def _rival(fact: Fact, odd: set[str], started: bool, stalled: bool) -> Cause:
+    if fact.reason == "owner":
+        return Cause.OWNERS
     if fact.count >= PERSISTENT:
         return Cause.ADDRESS_LIST if fact.who in odd else Cause.ONE_WAY
     if stalled:

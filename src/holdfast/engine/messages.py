@@ -305,9 +305,10 @@ class RunScript(Notice, frozen=True):
 class SuspicionNotice(Notice, frozen=True, kw_only=True):
     """Something that may show a split brain, or explain one; at most a few a second for each instance and source.
 
-    `kind`: `rival` (an advert of lower rank heard while MASTER), `refused` (an advert that failed the check `reason`),
-    `odd` (one that was taken all the same), `silent` (taken over from `source`, which had not resigned), `stalled`
-    (this process was late by `text`; `name` is empty: it concerns every instance).
+    `kind`: `rival` (an advert of lower rank heard while MASTER; `reason` "owner": both are address owners), `refused`
+    (an advert that failed the check `reason`), `odd` (one that was taken all the same), `silent` (taken over from
+    `source`, which had not resigned), `stalled` (this process was late by `text`; `name` is empty: it concerns every
+    instance).
     """
 
     name: str

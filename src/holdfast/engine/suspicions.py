@@ -10,6 +10,7 @@ from holdfast.base.address import text
 from holdfast.base.time import MILLISECOND, Nanoseconds, span_text
 from holdfast.engine.messages import AdvertArrived, AdvertRefused, SuspicionNotice
 from holdfast.engine.slot import Slot
+from holdfast.vrrp.config import OWNER
 from holdfast.vrrp.machine import Backup
 from holdfast.vrrp.messages import Event, RivalHeard, TimerDue
 
@@ -32,8 +33,9 @@ def _due(slot: Slot, what: str, source: bytes, now: Nanoseconds) -> bool:
 
 def rival(engine: "Engine", slot: Slot, effect: RivalHeard) -> None:
     """Another one is master too; the engine's own lines of it are limited where they are written."""
-    source = text(effect.source)
-    engine.tell(SuspicionNotice(name=slot.config.name, kind="rival", source=source, priority=effect.priority))
+    source, priority = text(effect.source), effect.priority
+    reason = "owner" if priority == OWNER and slot.config.carp is None else ""
+    engine.tell(SuspicionNotice(name=slot.config.name, kind="rival", source=source, priority=priority, reason=reason))
 
 
 def refused(engine: "Engine", slot: Slot, event: AdvertRefused, now: Nanoseconds) -> None:

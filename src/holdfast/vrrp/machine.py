@@ -14,13 +14,15 @@ A virtual router is in one state at a time, and each state holds exactly the tim
 clock and touches nothing. Two things that hold for the router but change by themselves are passed in as its *standing*:
 the effective priority (trackers sway it) and the primary address of the interface.
 
-Three rules beyond the RFC:
+Four rules beyond the RFC:
 
 - *Stalls.* A timer handled much later than it ran out says that this process, or the whole machine, was not running.
   A backup then restarts its timer once and listens; a master silent for so long that a peer may have taken over steps
   back and listens for an interval before it goes on.
 - *Rivals.* A master that hears an advert of lower rank answers at once and tells the neighbours again (RFC 9568 does
   the first; keepalived both).
+- *Two owners.* Two routers of priority 255 are a mistake of their files. The lower address gives way to the higher;
+  where the lower one does not (an owner may ignore all adverts), the higher does, a little more than an interval later.
 - *Sync groups.* A member whose timer runs out while its group holds it back remembers that it wants to be master; the
   group takes all members along at once.
 """
@@ -38,6 +40,7 @@ from holdfast.vrrp.messages import (
     AddressesReady,
     AdvertReceived,
     Announce,
+    Effect,
     Event,
     FaultCleared,
     Faulted,
@@ -296,7 +299,7 @@ def _master_timer(config: InstanceConfig, standing: Standing, state: Any, event:
         return state, NOTHING
     if silent := _stalled(config, standing, state, now):
         return _step_back(config, standing, silent, now)
-    return Master(now + config.adver_interval_ns), (SendAdvert(standing.priority),)
+    return Master(now + config.adver_interval_ns, state.other_owner_at), (SendAdvert(standing.priority),)
 
 
 def _master_slept(config: InstanceConfig, standing: Standing, state: Any, event: Any, now: Nanoseconds) -> Step:
@@ -321,9 +324,40 @@ def _master_advert(config: InstanceConfig, standing: Standing, state: Any, event
     if event.source == primary:
         echo = f"our own address {text(event.source)} sent an advert of our VRID: a loop, or a copy of us"
         return state, (Note(Level.WARNING, echo),)
+    if event.priority == OWNER and _outlasted(config, state, event, now):
+        return _yield(config, standing, state, event, now)
     answer = () if config.lower_prio_no_advert else (SendAdvert(standing.priority),)
     announce = () if config.strict or not config.announce.lower_prio_repeat else (Announce("rival"),)
-    return (restarted if answer else state), (*answer, *announce, RivalHeard(event.source, event.priority))
+    after, note = restarted if answer else state, NOTHING
+    if event.priority == OWNER:
+        after, note = _beside_owner(config, state, after, event, now)
+    return after, (*answer, *announce, *note, RivalHeard(event.source, event.priority))
+
+
+def _patience(config: InstanceConfig, event: AdvertReceived) -> Nanoseconds:
+    """How long an owner of lower address has to give way: the longer interval, and a fifth of it."""
+    theirs = config.adver_interval_ns if config.version == 2 else event.adver_interval_ns
+    return max(config.adver_interval_ns, theirs) * 6 // 5
+
+
+def _outlasted(config: InstanceConfig, state: Master, event: AdvertReceived, now: Nanoseconds) -> bool:
+    """Whether the other owner goes on though it had the time to hear us; what was long ago does not count."""
+    patience = _patience(config, event)
+    return bool(state.other_owner_at) and patience <= now - state.other_owner_at < 5 * patience
+
+
+def _beside_owner(
+    config: InstanceConfig, state: Master, after: Master, event: AdvertReceived, now: Nanoseconds
+) -> tuple[Master, tuple[Effect, ...]]:
+    """Another owner, of lower address: say so once, and remember since when it is heard."""
+    patience = _patience(config, event)
+    if state.other_owner_at and now - state.other_owner_at < patience:
+        return Master(after.adver_at, state.other_owner_at), ()
+    said = (
+        f"{text(event.source)} is address owner (priority 255) too, which only one router can be: give one of the two "
+        f"another priority; unless it gives way within {span_text(patience)}, we do"
+    )
+    return Master(after.adver_at, now), (Note(Level.ERROR, said),)
 
 
 def _yield(config: InstanceConfig, standing: Standing, state: Master, event: AdvertReceived, now: Nanoseconds) -> Step:
@@ -332,7 +366,11 @@ def _yield(config: InstanceConfig, standing: Standing, state: Master, event: Adv
     if event.priority > standing.priority:
         cause = f"{text(event.source)} advertises priority {event.priority}, we have {standing.priority}"
     else:
-        cause = f"{text(event.source)} advertises our priority {event.priority} and has the higher address"
+        higher = standing.primary is not None and event.source > standing.primary
+        why = "has the higher address" if higher else "does not give way"
+        cause = f"{text(event.source)} advertises our priority {event.priority} and {why}"
+        if event.priority == OWNER:
+            cause += "; only one router can be address owner: give one of the two another priority"
     backup = _accept(config, standing, fresh_backup(config, standing, now), event, now, None)
     return backup, (*last_word, Silence(), WantAddresses(False), StateChanged(Role.BACKUP, cause))
 

@@ -41,6 +41,7 @@ class Master(msgspec.Struct, frozen=True):
     """Answering for the virtual addresses (RFC 9568 §6.4.3)."""
 
     adver_at: Nanoseconds  # Adver_Timer
+    other_owner_at: Nanoseconds = 0  # an address owner, we hear another one: since when; 0: no
 
 
 class Fault(msgspec.Struct, frozen=True):
