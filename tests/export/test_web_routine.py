@@ -117,7 +117,7 @@ def test_it_agrees_with_a_whole_one(site: WebSite) -> None:
         site.get("/api/status")
     after = questions(site)
     assert after["routine"] - before["routine"] >= 2
-    assert after["whole"] - before["whole"] <= 1
+    assert after["whole"] - before["whole"] <= 2  # one in 5000 times the time it takes, which is about a millisecond
     carried, whole = site.get("/api/status"), holdfast_status(site.b)
     assert carried.keys() == whole.keys()
     for mine, real in zip(carried["instances"], whole["instances"], strict=True):
