@@ -112,16 +112,16 @@ def test_timeline_by_mouse(seen: Seen) -> None:
     def hours() -> list[str]:
         return page.locator("#timeline svg text.soft").all_text_contents()
 
+    def width() -> float:  # in one step: the picture may be drawn anew at any moment
+        return float(page.evaluate("document.querySelector('#timeline .bar').getBoundingClientRect().width"))
+
     place = page.locator("#timeline").bounding_box()
     assert place is not None
     page.mouse.move(place["x"] + place["width"] / 2, place["y"] + 20)
-    before = page.locator("#timeline .bar").first.bounding_box()
+    before = width()
     for _ in range(6):
         page.mouse.wheel(0, 300)
-    after = page.locator("#timeline .bar").first.bounding_box()
-    assert before is not None
-    assert after is not None
-    assert after["width"] < before["width"] * 0.6
+    assert width() < before * 0.6
     page.mouse.down()
     page.mouse.move(place["x"] + place["width"] - 10, place["y"] + 20, steps=5)
     page.mouse.up()
@@ -142,7 +142,7 @@ def test_how_late_adverts_leave(seen: Seen) -> None:
     assert bars.count() == 14
     page.focus("#late .late >> nth=13")
     expect(page.locator("#tip")).to_contain_text("later than 1 s: ")
-    words = [str(one.get_attribute("aria-label")) for one in bars.all()]
+    words = bars.evaluate_all("bars => bars.map(bar => bar.getAttribute('aria-label'))")
     counts = [int(re.sub(r"\D", "", one.split(": ")[1].split(" adverts")[0])) for one in words]
     said = int(re.sub(r"\D", "", page.inner_text("#late p").split(" adverts")[0]))
     assert 0 < sum(counts) <= said <= sum(counts) + 60
