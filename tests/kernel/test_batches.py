@@ -80,6 +80,13 @@ def test_errors_are_forgotten_when_all_is_well(alone: Namespace) -> None:
     assert SendBatch(sending.fileno(), []).send() == 0
 
 
+def test_batches_without_a_message_leave_at_once(alone: Namespace) -> None:
+    """An instance may have nobody to speak to: a list of unicast peers that is empty."""
+    sending = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    empty = SendBatch(sending.fileno(), [])
+    assert JoinedBatch([empty, empty]).send() == []
+
+
 def test_batches_of_one_socket_leave_together(alone: Namespace) -> None:
     listening, port = hearing()
     sending = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -48,8 +48,8 @@ _CMSG_ALIGN = ctypes.sizeof(ctypes.c_size_t)
 
 
 def address_of(memory: bytearray) -> int:
-    """Where it lies; good as long as it lives and keeps its size."""
-    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    """Where it lies, good as long as it lives and keeps its size; 0 when it is empty."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory)) if memory else 0
 
 
 def control_message(level: int, kind: int, payload: bytes) -> bytes:
@@ -75,7 +75,7 @@ class SendBatch:
         iovec = self.count * _STRIDE
         place = iovec + self.count * _IOVEC.size
         space = sum((len(part) + 15) & ~15 for parts in messages for part in parts)
-        memory = self._memory = bytearray(place + space or 1)
+        memory = self._memory = bytearray(place + space)
         base = self._start = address_of(memory)
         for number, parts in enumerate(messages):
             starts = []
